@@ -1,0 +1,273 @@
+//! The host's configuration: defaults, then `cairn.toml`, then `CAIRN_…` variables, then flags; later ones win.
+//!
+//! A variable's name is the key's path in capitals, joined by `_`: `limits.body_bytes` is `CAIRN_LIMITS_BODY_BYTES`. A key
+//! that does not exist stops the start, wherever it stands.
+
+use std::path::{Path, PathBuf};
+
+use config::{File, FileFormat};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The configuration's file, taken from the working folder when it is there and no other is named.
+const DEFAULT_FILE: &str = "cairn.toml";
+
+/// Everything that can be set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The address to listen on. Default `127.0.0.1:8080`; port 0 takes a free one.
+    pub listen: String,
+    /// The data folder. Default `data`.
+    pub data: PathBuf,
+    /// A database's URL; empty: SQLite in the data folder.
+    pub database: String,
+    /// A Redis' URL; empty: the bus inside of the process.
+    pub redis: String,
+    /// Components to activate at the start.
+    pub plugin: Vec<PathBuf>,
+    /// What is logged.
+    pub log: Log,
+    /// Limits.
+    pub limits: Limits,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// A filter as of tracing's `EnvFilter`. Default `info`.
+    pub filter: String,
+    /// `text` or `json`. Default `text`.
+    pub format: LogFormat,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The limits of everything that could grow, in one place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// The longest request body. Default 1 MiB.
+    pub body_bytes: usize,
+    /// How long a body may take to arrive. Default 10 s.
+    pub body_timeout_ms: u64,
+    /// How long a request's head may take. Default 10 s.
+    pub header_timeout_ms: u64,
+    /// The longest head of a request. Default 64 KiB; at least 8 KiB.
+    pub header_bytes: usize,
+    /// How many connections may be open. Default 16,000.
+    pub connections: usize,
+    /// How many commands and reads of state may be under way. Default 8,192.
+    pub in_flight: usize,
+    /// The most items of a page. Default 1,000.
+    pub page_items: u32,
+    /// The longest that a query waits for its projection. Default 60 s.
+    pub query_wait_ms: u64,
+    /// How long open requests may go on after a stop was asked for. Default 10 s.
+    pub shutdown_ms: u64,
+    /// How many policies may stand between a caller and a command. Default 16.
+    pub causation_depth: u32,
+    /// Threads that decide. Default 4.
+    pub workers: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8080".to_owned(),
+            data: "data".into(),
+            database: String::new(),
+            redis: String::new(),
+            plugin: Vec::new(),
+            log: Log::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 1 << 20,
+            body_timeout_ms: 10_000,
+            header_timeout_ms: 10_000,
+            header_bytes: 64 << 10,
+            connections: 16_000,
+            in_flight: 8_192,
+            page_items: 1_000,
+            query_wait_ms: 60_000,
+            shutdown_ms: 10_000,
+            causation_depth: 16,
+            workers: 4,
+        }
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A source cannot be read, has an unknown key or a value of the wrong type.
+    #[error("configuration: {0}")]
+    Read(#[from] config::ConfigError),
+    /// A value that cannot work.
+    #[error("configuration: {key} {problem}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
+}
+
+/// What the command line sets; `None` leaves the key to the other sources.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--listen`
+    pub listen: Option<String>,
+    /// `--data`
+    pub data: Option<PathBuf>,
+    /// `--database`
+    pub database: Option<String>,
+    /// `--redis`
+    pub redis: Option<String>,
+    /// `--plugin`, each
+    pub plugin: Vec<PathBuf>,
+    /// `--config`
+    pub config: Option<PathBuf>,
+    /// `--set key=value`, each
+    pub set: Vec<(String, String)>,
+}
+
+impl Config {
+    /// Reads all sources.
+    ///
+    /// # Errors
+    /// Says which source, which key, and what is wrong.
+    pub fn read(flags: Flags, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        let defaults = serde_json::to_value(Self::default()).unwrap_or_default();
+        let mut builder = config::Config::builder();
+        builder = match &flags.config {
+            Some(path) => builder.add_source(file(path, true)),
+            None => builder.add_source(file(Path::new(DEFAULT_FILE), false)),
+        };
+        for key in keys("", &defaults) {
+            let name = format!("CAIRN_{}", key.replace('.', "_").to_uppercase());
+            let Some(text) = variable(&name) else { continue };
+            builder = if key == "plugin" {
+                builder.set_override(key, text.split(':').map(str::to_owned).collect::<Vec<_>>())?
+            } else {
+                builder.set_override(key, text)?
+            };
+        }
+        for (key, value) in flags.set {
+            builder = builder.set_override(key, value)?;
+        }
+        let path = |path: PathBuf| path.to_string_lossy().into_owned();
+        builder = builder
+            .set_override_option("listen", flags.listen)?
+            .set_override_option("data", flags.data.map(path))?
+            .set_override_option("database", flags.database)?
+            .set_override_option("redis", flags.redis)?;
+        if !flags.plugin.is_empty() {
+            builder =
+                builder.set_override("plugin", flags.plugin.into_iter().map(path).collect::<Vec<_>>())?;
+        }
+        let config: Self = builder.build()?.try_deserialize()?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let wrong = |key, problem: &str| Err(Error::Value { key, problem: problem.to_owned() });
+        if !self.database.is_empty() {
+            return wrong("database", "is set, but this version keeps the log in SQLite only: leave it out");
+        }
+        if !self.redis.is_empty() {
+            return wrong(
+                "redis",
+                "is set, but this version has the bus inside of the process only: leave it out",
+            );
+        }
+        let limits = &self.limits;
+        for (key, value) in [
+            ("limits.body_bytes", limits.body_bytes),
+            ("limits.connections", limits.connections),
+            ("limits.in_flight", limits.in_flight),
+            ("limits.page_items", limits.page_items as usize),
+            ("limits.workers", limits.workers),
+        ] {
+            if value == 0 {
+                return wrong(key, "must be at least 1");
+            }
+        }
+        if limits.header_bytes < 8 << 10 {
+            return wrong("limits.header_bytes", "must be at least 8192");
+        }
+        Ok(())
+    }
+}
+
+fn file(path: &Path, required: bool) -> File<config::FileSourceFile, FileFormat> {
+    File::new(&path.to_string_lossy(), FileFormat::Toml).required(required)
+}
+
+/// The paths of all keys.
+fn keys(prefix: &str, value: &Value) -> Vec<String> {
+    let Value::Object(fields) = value else { return vec![prefix.to_owned()] };
+    let path = |name: &str| if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
+    fields.iter().flat_map(|(name, value)| keys(&path(name), value)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(flags: Flags, variables: &[(&str, &str)]) -> Result<Config, Error> {
+        Config::read(flags, |name| {
+            variables.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn flags_win_over_variables_and_those_over_defaults() {
+        let flags = Flags { listen: Some("127.0.0.1:1".into()), ..Flags::default() };
+        let variables =
+            [("CAIRN_LISTEN", "127.0.0.1:2"), ("CAIRN_LIMITS_BODY_BYTES", "7"), ("CAIRN_PLUGIN", "a:b")];
+        let config = read(flags, &variables).expect("a configuration");
+        assert_eq!(config.listen, "127.0.0.1:1");
+        assert_eq!(config.limits.body_bytes, 7);
+        assert_eq!(config.plugin, [PathBuf::from("a"), PathBuf::from("b")]);
+        assert_eq!(config.data, PathBuf::from("data"));
+    }
+
+    #[test]
+    fn an_unknown_key_stops_the_start() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("cairn.toml");
+        std::fs::write(&path, "[limits]\nbody_bites = 1\n").expect("written");
+        let flags = Flags { config: Some(path), ..Flags::default() };
+        let error = read(flags, &[]).expect_err("unknown").to_string();
+        assert!(error.contains("body_bites"), "{error}");
+    }
+
+    #[test]
+    fn what_this_version_cannot_do_is_said() {
+        let flags = Flags { database: Some("postgres://127.0.0.1/cairn".into()), ..Flags::default() };
+        assert!(read(flags, &[]).expect_err("no PostgreSQL").to_string().contains("SQLite only"));
+    }
+}

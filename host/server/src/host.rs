@@ -1,0 +1,156 @@
+//! A host: the parts, started in the order in which they need each other, and stopped in the other order.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cairn_bus::Bus;
+use cairn_model::Clock;
+use cairn_store::Store;
+use cairn_wasm::Engine;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::Keys;
+use crate::command::{self, Commands};
+use crate::config::Config;
+use crate::facts;
+use crate::http::{self, accept};
+use crate::plugins::{self, Registry};
+use crate::policy::{self, Surroundings};
+use crate::projection::Projections;
+use crate::query::Queries;
+
+/// The file in the data folder that names the address while the host listens.
+const LISTEN_FILE: &str = "listen";
+
+/// Why a host did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] cairn_store::Error),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] cairn_wasm::EngineError),
+    /// A plugin.
+    #[error(transparent)]
+    Plugin(#[from] plugins::Error),
+    /// The administrator's key.
+    #[error(transparent)]
+    Keys(#[from] crate::auth::Error),
+    /// The address.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Which.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The data folder.
+    #[error("{path}: {source}")]
+    Data {
+        /// Which file or folder.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Runs a host until `stop`; then open requests are finished, and everything is closed in order.
+///
+/// # Errors
+/// When it cannot start. Once it listens, it does not fail.
+pub async fn run(config: Config, clock: Clock, stop: CancellationToken) -> Result<(), Error> {
+    let data = config.data.clone();
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| Error::Data { path, source }
+    };
+    std::fs::create_dir_all(&data).map_err(failed(&data))?;
+    let store =
+        Store::open(cairn_store::Options { clock: clock.clone(), ..cairn_store::Options::new(&data) })
+            .await?;
+    let keys = Keys::open(store.clone(), &data).await?;
+    let engine = Engine::new(cairn_wasm::Limits::default())?;
+    let generation = plugins::activate(&engine, &store, &clock, &data, &config.plugin).await?;
+    if generation.plugins().is_empty() {
+        tracing::warn!("no plugin is active: start with --plugin FILE");
+    }
+    let registry = Arc::new(Registry::new(generation));
+    let generation = registry.current();
+
+    let tasks = TaskTracker::new();
+    let quiet = CancellationToken::new();
+    let bus = Bus::in_process();
+    tasks.spawn(relay(store.clone(), bus.clone(), quiet.clone()));
+    tasks.spawn(facts::keep(store.clone(), registry.clone(), quiet.clone()));
+    let projections = Projections::start(store.clone(), &generation, &bus, &tasks, &quiet).await?;
+    let limits = &config.limits;
+    let command_limits = command::Limits {
+        in_flight: limits.in_flight,
+        causation_depth: limits.causation_depth,
+        workers: limits.workers,
+    };
+    let commands = Commands::start(&engine, store.clone(), registry.clone(), clock.clone(), command_limits);
+    let surroundings = Surroundings {
+        store: store.clone(),
+        projections: projections.clone(),
+        commands: commands.clone(),
+        bus: bus.clone(),
+        clock: clock.clone(),
+    };
+    policy::start(&generation, &surroundings, &tasks, &quiet).await?;
+
+    let services = http::Services {
+        commands: commands.clone(),
+        queries: Queries::new(registry.clone(), projections.clone(), clock),
+        projections,
+        registry,
+        store: store.clone(),
+        keys,
+        limits: http::Limits {
+            body_bytes: limits.body_bytes,
+            body_timeout: Duration::from_millis(limits.body_timeout_ms),
+            page_items: limits.page_items,
+            wait: Duration::from_millis(limits.query_wait_ms),
+        },
+        stopping: stop.clone(),
+    };
+    let listen = |source| Error::Listen { address: config.listen.clone(), source };
+    let listener = TcpListener::bind(&config.listen).await.map_err(listen)?;
+    let address = listener.local_addr().map_err(listen)?;
+    let listen_file = data.join(LISTEN_FILE);
+    std::fs::write(&listen_file, format!("{address}\n")).map_err(failed(&listen_file))?;
+    tracing::info!(%address, data = %data.display(), "listening on http://{address}");
+    let accept_limits = accept::Limits {
+        connections: limits.connections,
+        header_timeout: Duration::from_millis(limits.header_timeout_ms),
+        header_bytes: limits.header_bytes,
+        shutdown_timeout: Duration::from_millis(limits.shutdown_ms),
+    };
+    accept::serve(listener, http::router(services), accept_limits, stop).await;
+
+    tracing::info!("stopping");
+    let _ = std::fs::remove_file(&listen_file);
+    quiet.cancel();
+    tasks.close();
+    tasks.wait().await;
+    commands.stop().await;
+    store.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// From the log to the bus: says how far the log reaches, whenever it grew.
+async fn relay(store: Store, bus: Bus, stop: CancellationToken) {
+    let mut committed = store.committed();
+    loop {
+        bus.announce(*committed.borrow_and_update());
+        tokio::select! {
+            changed = committed.changed() => if changed.is_err() { return },
+            () = stop.cancelled() => return,
+        }
+    }
+}

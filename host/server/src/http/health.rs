@@ -1,0 +1,38 @@
+//! What needs no key: is the process alive, is it ready, what does a problem's code mean.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::Shared;
+use super::respond::json;
+use crate::problem::{Code, Problem};
+
+/// `GET /livez`: the process answers.
+pub async fn live() -> Response {
+    json(StatusCode::OK, &json!({"status": "alive"}))
+}
+
+/// `GET /readyz`: the log can be read and written, and the host is not about to stop.
+pub async fn ready(State(services): State<Shared>) -> Result<Response, Problem> {
+    if services.stopping.is_cancelled() {
+        return Err(Problem::new(Code::Overloaded, "the host is stopping"));
+    }
+    if let Err(error) = services.store.check().await {
+        tracing::warn!(%error, "not ready");
+        return Err(Problem::new(Code::StoreUnavailable, error.to_string()));
+    }
+    Ok(json(StatusCode::OK, &json!({"status": "ready", "position": services.store.head()})))
+}
+
+/// `GET /docs/problems/{code}`: cause and fix.
+pub async fn problem(Path(name): Path<String>) -> Result<Response, Problem> {
+    let code = Code::ALL
+        .into_iter()
+        .find(|code| code.name() == name)
+        .ok_or_else(|| Problem::new(Code::NotFound, format!("there is no problem code `{name}`")))?;
+    let text = format!("{} ({})\n{}\n\n{}\n", code.name(), code.status(), code.title(), code.help());
+    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
+}

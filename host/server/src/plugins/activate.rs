@@ -1,0 +1,205 @@
+//! From files to a generation: load, check, record in the log, keep a copy.
+//!
+//! Which components are active is a fold over the host's own streams, one for each plugin
+//! (`cairn.plugin/<UUIDv5 of the name>` in the tenant `cairn`). The component's bytes are kept in
+//! `<data>/plugins/<digest>.wasm`, so a host that is started without `--plugin` goes on with what was active.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cairn_model::chain::Hash;
+use cairn_model::{Clock, Lineage, Metadata, Name, NewEvent, Principal, StreamKey, ids};
+use cairn_store::{Answer, Append, ClaimChanges, LogFilter, Outcome, Store};
+use cairn_wasm::{Component, Engine};
+use serde::{Deserialize, Serialize};
+
+use super::{Error, Generation, Plugin};
+
+/// The tenant of the host's own streams.
+const HOST_TENANT: &str = "cairn";
+/// The aggregate type of the host's streams about plugins.
+const PLUGIN_AGGREGATE: &str = "cairn.plugin";
+/// The event that an activation is.
+const ACTIVATED: &str = "PluginActivated";
+/// How many events of the host's streams are read at once.
+const PAGE: u32 = 1_000;
+
+/// The data of `PluginActivated`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activation {
+    /// The plugin.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// SHA-256 of the component, in hexadecimal.
+    pub digest: String,
+    /// Which activation it is.
+    pub generation: u64,
+}
+
+/// What the host needs in order to load components.
+#[derive(Clone, Copy, Debug)]
+pub struct Loader<'a> {
+    engine: &'a Engine,
+    store: &'a Store,
+    clock: &'a Clock,
+    data: &'a Path,
+}
+
+impl<'a> Loader<'a> {
+    const fn new(engine: &'a Engine, store: &'a Store, clock: &'a Clock, data: &'a Path) -> Self {
+        Self { engine, store, clock, data }
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.data.join("plugins")
+    }
+
+    async fn load(&self, bytes: Vec<u8>) -> Result<Arc<Plugin>, Error> {
+        let (engine, cache) = (self.engine.clone(), self.data.join("cache"));
+        let component = tokio::task::spawn_blocking(move || Component::load(&engine, &bytes, Some(&cache)))
+            .await
+            .map_err(|error| Error::Record(error.to_string()))??;
+        Plugin::new(Arc::new(component)).await.map(Arc::new)
+    }
+
+    async fn load_kept(&self, activation: &Activation) -> Result<Arc<Plugin>, Error> {
+        let path = self.folder().join(format!("{}.wasm", activation.digest));
+        match tokio::fs::read(&path).await {
+            Ok(bytes) => self.load(bytes).await,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let (name, digest) = (activation.name.clone(), activation.digest.clone());
+                Err(Error::Missing { name, digest, path })
+            }
+            Err(source) => Err(Error::File { path, source }),
+        }
+    }
+
+    /// Keeps the component's bytes under their digest; written aside first, so a crash leaves no half of a file.
+    async fn keep(&self, bytes: &[u8]) -> Result<(), Error> {
+        let folder = self.folder();
+        let path = folder.join(format!("{}.wasm", Hash::of(bytes)));
+        let aside = path.with_extension("part");
+        let failed = |source| Error::File { path: path.clone(), source };
+        tokio::fs::create_dir_all(&folder).await.map_err(failed)?;
+        tokio::fs::write(&aside, bytes).await.map_err(failed)?;
+        tokio::fs::File::open(&aside).await.map_err(failed)?.sync_all().await.map_err(failed)?;
+        tokio::fs::rename(&aside, &path).await.map_err(failed)
+    }
+
+    /// The last activation of every plugin, in the order of those.
+    async fn activations(&self) -> Result<Vec<Activation>, Error> {
+        let mut active: Vec<Activation> = Vec::new();
+        let mut after = 0;
+        loop {
+            let filter = LogFilter {
+                tenant: Some(HOST_TENANT.into()),
+                aggregate: Some(PLUGIN_AGGREGATE.into()),
+                event_types: vec![ACTIVATED.into()],
+                after,
+                limit: PAGE,
+                ..LogFilter::default()
+            };
+            let events = self.store.read_log(filter).await?;
+            let Some(last) = events.last() else { return Ok(active) };
+            after = last.position;
+            for event in &events {
+                let activation: Activation =
+                    serde_json::from_str(&event.data).map_err(|error| Error::Record(error.to_string()))?;
+                active.retain(|other| other.name != activation.name);
+                active.push(activation);
+            }
+        }
+    }
+
+    async fn record(&self, activation: &Activation) -> Result<(), Error> {
+        let tenant: Name = HOST_TENANT.into();
+        let principal = Principal::administrator(tenant.clone());
+        let stream =
+            StreamKey::new(tenant.clone(), PLUGIN_AGGREGATE, ids::derived_id(&["plugin", &activation.name]));
+        let now = self.clock.now();
+        let command_id = ids::new_id(now);
+        let metadata = Metadata {
+            actor: principal.id,
+            on_behalf_of: None,
+            tenant,
+            command_id,
+            correlation_id: command_id.to_string(),
+            causation_id: None,
+            causation_depth: 0,
+            trace_id: command_id.simple().to_string(),
+            digest: String::new(),
+            generation: activation.generation,
+            log_id: self.store.log_id(),
+            occurred_at: now,
+        };
+        let json = |error: serde_json::Error| Error::Record(error.to_string());
+        let data = serde_json::to_string(activation).map_err(json)?;
+        let append = Append {
+            expected: self.store.head_of(&stream).await?.0,
+            stream,
+            events: vec![NewEvent { event_type: ACTIVATED.into(), schema_version: 1, data }],
+            metadata: serde_json::to_string(&metadata).map_err(json)?,
+            reads: Vec::new(),
+            claims: ClaimChanges::default(),
+            access: None,
+            idempotency: None,
+            record_unchanged: false,
+            answer: Answer::empty(),
+            lineage: Lineage::default(),
+        };
+        match self.store.append_and_wait(append).await {
+            Outcome::Committed(_) => Ok(()),
+            other => Err(Error::Record(format!("{other:?}"))),
+        }
+    }
+}
+
+/// The generation that the log says is active, after the components in these files were activated. A file whose
+/// component is active changes nothing; one with the name of an active plugin takes its place.
+///
+/// # Errors
+/// When a file cannot be read, a component is missing, or one cannot be used; then nothing of this call is activated.
+pub async fn activate(
+    engine: &Engine,
+    store: &Store,
+    clock: &Clock,
+    data: &Path,
+    files: &[PathBuf],
+) -> Result<Generation, Error> {
+    let loader = Loader::new(engine, store, clock, data);
+    let mut fresh = Vec::new();
+    for path in files {
+        let bytes =
+            tokio::fs::read(path).await.map_err(|source| Error::File { path: path.clone(), source })?;
+        fresh.push((loader.load(bytes.clone()).await?, bytes));
+    }
+    let active = loader.activations().await?;
+    let mut number = active.iter().map(|activation| activation.generation).max().unwrap_or(0);
+    let mut plugins: Vec<Arc<Plugin>> = Vec::new();
+    for activation in &active {
+        if !fresh.iter().any(|(plugin, _)| *plugin.manifest().name == *activation.name) {
+            plugins.push(loader.load_kept(activation).await?);
+        }
+    }
+    plugins.extend(fresh.iter().map(|(plugin, _)| plugin.clone()));
+    Generation::new(number, plugins.clone())?;
+    for (plugin, bytes) in &fresh {
+        let digest = plugin.component.digest().to_string();
+        if active.iter().any(|old| *old.name == *plugin.manifest().name && old.digest == digest) {
+            continue;
+        }
+        loader.keep(bytes).await?;
+        number += 1;
+        let manifest = plugin.manifest();
+        let activation = Activation {
+            name: manifest.name.to_string(),
+            version: manifest.version.clone(),
+            digest,
+            generation: number,
+        };
+        loader.record(&activation).await?;
+        tracing::info!(plugin = %manifest.name, version = %manifest.version, generation = number, "activated");
+    }
+    Generation::new(number, plugins)
+}

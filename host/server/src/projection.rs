@@ -1,0 +1,221 @@
+//! The read side's engine: events from the log through the guest into read models, each event exactly once.
+//!
+//! One task runs a projection: it reads a page of the log, asks the guest once for the changes of the whole page, and
+//! commits rows and position in one transaction. What fails is tried again with growing pauses, and nothing is skipped.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use cairn_bus::Bus;
+use cairn_model::manifest::Projection;
+use cairn_model::{Change, Name, Position, Principal, RecordedEvent};
+use cairn_store::{LogFilter, ReadModel, Session, Store};
+use cairn_wasm::Component;
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::plugins::Generation;
+use crate::problem::{Code, Problem};
+
+/// How many events are read, projected and written at once.
+const PAGE: u32 = 2_000;
+/// The first pause after a failure; it doubles up to [`PAUSE_MAX`].
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// How a projection stands.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// The projection.
+    pub name: Name,
+    /// The plugin that declares it.
+    pub plugin: Name,
+    /// The version of its tables.
+    pub version: u32,
+    /// `running`, or `failing` while an event or the store keeps it from going on.
+    pub state: &'static str,
+    /// The last position that its rows contain.
+    pub position: Position,
+    /// How many events of the log it has not seen.
+    pub lag_events: u64,
+    /// What keeps it from going on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+struct Running {
+    plugin: Name,
+    spec: Projection,
+    component: Arc<Component>,
+    model: ReadModel,
+    position: watch::Sender<Position>,
+    error: Mutex<Option<String>>,
+}
+
+/// All projections of the host.
+#[derive(Clone)]
+pub struct Projections {
+    store: Store,
+    running: Arc<BTreeMap<Name, Arc<Running>>>,
+}
+
+impl Projections {
+    /// Opens the read models of the generation and starts to keep them up to date.
+    ///
+    /// # Errors
+    /// When a read model cannot be opened.
+    pub async fn start(
+        store: Store,
+        generation: &Generation,
+        bus: &Bus,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Result<Self, cairn_store::Error> {
+        let mut running = BTreeMap::new();
+        for (plugin, spec) in generation.projections() {
+            let model = store.open_read_model(spec).await?;
+            let projection = Arc::new(Running {
+                plugin: plugin.manifest().name.clone(),
+                spec: spec.clone(),
+                component: plugin.component.clone(),
+                position: watch::Sender::new(model.position().await?),
+                model,
+                error: Mutex::new(None),
+            });
+            tasks.spawn(projection.clone().run(store.clone(), bus.clone(), stop.clone()));
+            running.insert(spec.name.clone(), projection);
+        }
+        Ok(Self { store, running: Arc::new(running) })
+    }
+
+    /// How every projection stands, by name.
+    pub fn list(&self) -> Vec<Status> {
+        let head = self.store.head();
+        self.running.values().map(|projection| projection.status(head)).collect()
+    }
+
+    /// Waits until the projection's rows contain everything up to `position`.
+    ///
+    /// # Errors
+    /// `projection-behind` after `patience`.
+    pub async fn wait_for(
+        &self,
+        name: &str,
+        position: Position,
+        patience: Duration,
+    ) -> Result<Position, Problem> {
+        let projection = self.find(name)?;
+        let mut reached = projection.position.subscribe();
+        let result = match tokio::time::timeout(patience, reached.wait_for(|at| *at >= position)).await {
+            Ok(Ok(at)) => Ok(*at),
+            Ok(Err(_)) | Err(_) => Err(()),
+        };
+        result.map_err(|()| {
+            let at = *projection.position.borrow();
+            Problem::new(
+                Code::ProjectionBehind,
+                format!("`{name}` is at position {at}, you asked for {position}"),
+            )
+        })
+    }
+
+    /// A consistent view of a projection's rows for this principal.
+    ///
+    /// # Errors
+    /// Problems of the store.
+    pub async fn session(&self, name: &str, principal: &Principal) -> Result<Session, Problem> {
+        Ok(self.find(name)?.model.session(principal).await?)
+    }
+
+    fn find(&self, name: &str) -> Result<&Arc<Running>, Problem> {
+        self.running.get(name).ok_or_else(|| {
+            Problem::new(Code::NotFound, format!("no active plugin has a projection `{name}`"))
+        })
+    }
+}
+
+impl Running {
+    fn status(&self, head: Position) -> Status {
+        let position = *self.position.borrow();
+        let error = self.error.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Status {
+            name: self.spec.name.clone(),
+            plugin: self.plugin.clone(),
+            version: self.spec.version,
+            state: if error.is_some() { "failing" } else { "running" },
+            position,
+            lag_events: head.saturating_sub(position),
+            error,
+        }
+    }
+
+    async fn run(self: Arc<Self>, store: Store, bus: Bus, stop: CancellationToken) {
+        let mut wakes = bus.subscribe();
+        let mut pause = PAUSE_MIN;
+        loop {
+            let at = *self.position.borrow();
+            let awake = tokio::select! {
+                awake = wakes.beyond(at) => awake,
+                () = stop.cancelled() => return,
+            };
+            if awake.is_none() {
+                return;
+            }
+            match self.step(&store, at).await {
+                Ok(reached) => {
+                    pause = PAUSE_MIN;
+                    self.position.send_replace(reached);
+                    self.note(None);
+                }
+                Err(error) => {
+                    tracing::error!(projection = %self.spec.name, position = at, %error, "a projection cannot go on");
+                    self.note(Some(error.to_string()));
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = stop.cancelled() => return,
+                    }
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+            }
+        }
+    }
+
+    /// Brings the next page of the log into the tables and says which position they have then.
+    async fn step(self: &Arc<Self>, store: &Store, at: Position) -> Result<Position, anyhow::Error> {
+        let events = store.read_log(LogFilter { after: at, limit: PAGE, ..LogFilter::default() }).await?;
+        let Some(to) = events.last().map(|event| event.position) else { return Ok(at) };
+        let wanted: Vec<RecordedEvent> = events.into_iter().filter(|event| self.wants(event)).collect();
+        let changes = if wanted.is_empty() { Vec::new() } else { self.project(wanted).await? };
+        self.model.apply(changes, at, to).await?;
+        Ok(to)
+    }
+
+    /// The host's own streams are not for guests.
+    fn wants(&self, event: &RecordedEvent) -> bool {
+        self.component.manifest().aggregate(&event.stream.aggregate).is_some()
+            && self.spec.wants(&event.event_type)
+    }
+
+    async fn project(self: &Arc<Self>, events: Vec<RecordedEvent>) -> Result<Vec<Change>, anyhow::Error> {
+        let this = self.clone();
+        let blocking =
+            move || this.component.project(&this.spec.name, &events).map(|changes| (events, changes));
+        let (events, changes) = tokio::task::spawn_blocking(blocking).await??;
+        let mut all = Vec::with_capacity(changes.len() * 3);
+        for (event, changes) in events.iter().zip(changes) {
+            let changes = changes.map_err(|message| {
+                anyhow::anyhow!("{} at position {}: {message}", event.event_type, event.position)
+            })?;
+            all.extend(changes);
+        }
+        Ok(all)
+    }
+
+    fn note(&self, error: Option<String>) {
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+    }
+}

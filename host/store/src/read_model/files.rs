@@ -1,0 +1,195 @@
+//! Files of read models: when one can be gone on with, and how a new one is made.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cairn_model::Position;
+use sqlx::sqlite::{SqliteConnection, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, Connection, Executor, Row, SqlSafeStr, Statement};
+use uuid::Uuid;
+
+use super::compile::Compiled;
+use super::error::ManifestError;
+use super::fence::{self, Fence};
+use crate::error::Error;
+use crate::sqlite::log::unsigned;
+use crate::sqlite::{DERIVED, reading, writing};
+
+/// Connections that read one read model at the same time.
+const READ_CONNECTIONS: u32 = 4;
+
+const POSITIONS: &str = "CREATE TABLE projection_positions (
+    name     TEXT PRIMARY KEY,
+    version  INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    log_id   TEXT NOT NULL,
+    epoch    INTEGER NOT NULL,
+    form     TEXT NOT NULL
+) STRICT";
+
+/// The writing connection to a read model that belongs to this log and these declarations: the one that is there, or
+/// a new and empty one. A read model is a function of the log, so whatever does not fit is thrown away.
+pub(super) async fn open(
+    path: &Path,
+    compiled: &Compiled,
+    log_id: Uuid,
+    head: Position,
+) -> Result<SqliteConnection, Error> {
+    // A lost tail costs nothing but its work: position and rows are lost together.
+    let options = writing(path).synchronous(SqliteSynchronous::Normal);
+    let found = match SqliteConnection::connect_with(&options).await {
+        Ok(mut connection) => match fits(&mut connection, compiled, log_id, head).await {
+            Ok(true) => Some(connection),
+            Ok(false) => {
+                connection.close().await?;
+                None
+            }
+            Err(error) => {
+                tracing::warn!(%error, path = %path.display(), "a read model cannot be read; it is built anew");
+                // It goes away in a moment.
+                let _ = connection.close().await;
+                None
+            }
+        },
+        Err(error) => {
+            tracing::warn!(%error, path = %path.display(), "a read model cannot be opened; it is built anew");
+            None
+        }
+    };
+    let mut connection = match found {
+        Some(connection) => connection,
+        None => {
+            remove(path)?;
+            let mut connection = SqliteConnection::connect_with(&options).await?;
+            create(&mut connection, compiled, log_id).await?;
+            connection
+        }
+    };
+    fence::raise(&mut connection, fence(compiled, true)).await?;
+    Ok(connection)
+}
+
+async fn fits(
+    connection: &mut SqliteConnection,
+    compiled: &Compiled,
+    log_id: Uuid,
+    head: Position,
+) -> Result<bool, sqlx::Error> {
+    let made: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM sqlite_master WHERE name = 'projection_positions'")
+            .fetch_one(&mut *connection)
+            .await?;
+    if made == 0 {
+        return Ok(false);
+    }
+    let row = sqlx::query("SELECT name, version, log_id, form, position FROM projection_positions")
+        .fetch_optional(connection)
+        .await?;
+    let Some(row) = row else { return Ok(false) };
+    Ok(row.try_get::<&str, _>(0)? == &*compiled.projection.name
+        && row.try_get::<i64, _>(1)? == i64::from(compiled.projection.version)
+        && row.try_get::<&str, _>(2)? == log_id.to_string()
+        && row.try_get::<&str, _>(3)? == compiled.form.to_string()
+        && unsigned(row.try_get(4)?) <= head)
+}
+
+async fn create(connection: &mut SqliteConnection, compiled: &Compiled, log_id: Uuid) -> Result<(), Error> {
+    let mut transaction = connection.begin().await?;
+    create_tables(&mut transaction, compiled).await?;
+    sqlx::query(
+        "INSERT INTO projection_positions (name, version, position, log_id, epoch, form) VALUES (?, ?, 0, ?, 0, ?)",
+    )
+    .bind(compiled.projection.name.clone())
+    .bind(i64::from(compiled.projection.version))
+    .bind(log_id.to_string())
+    .bind(compiled.form.to_string())
+    .execute(&mut *transaction)
+    .await?;
+    Ok(transaction.commit().await?)
+}
+
+async fn create_tables(connection: &mut SqliteConnection, compiled: &Compiled) -> Result<(), sqlx::Error> {
+    sqlx::query(POSITIONS).execute(&mut *connection).await?;
+    for table in &compiled.tables {
+        // Made of checked names and fixed words.
+        sqlx::raw_sql(AssertSqlSafe(table.create.clone())).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// What statements may touch.
+fn fence(compiled: &Compiled, writes: bool) -> Arc<Fence> {
+    let tables = compiled.tables.iter().map(|table| table.declared.name.to_string()).collect();
+    let common_tables =
+        compiled.statements.iter().flat_map(|statement| statement.common_tables.clone()).collect();
+    Arc::new(Fence { tables, common_tables, writes })
+}
+
+/// Connections for queries: read-only, with the log at their side for `readable`, inside the fence.
+pub(super) fn readers(path: &Path, log: PathBuf, compiled: &Compiled) -> SqlitePool {
+    let fence = fence(compiled, false);
+    let log: Arc<str> = log.to_string_lossy().into();
+    SqlitePoolOptions::new()
+        .min_connections(0)
+        .max_connections(READ_CONNECTIONS)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .after_connect(move |connection, _| {
+            let (fence, log) = (fence.clone(), log.clone());
+            Box::pin(async move {
+                sqlx::query("ATTACH DATABASE ? AS log").bind(log).execute(&mut *connection).await?;
+                fence::raise(connection, fence).await
+            })
+        })
+        .connect_lazy_with(reading(path))
+}
+
+/// Removes a read model's files.
+pub(super) fn remove(path: &Path) -> Result<(), Error> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        let file = PathBuf::from(name);
+        match std::fs::remove_file(&file) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => return Err(Error::File { path: file, source }),
+        }
+    }
+    Ok(())
+}
+
+/// Lets SQLite itself prepare every statement, in memory and inside the fence.
+pub(super) async fn rehearse(compiled: &Compiled) -> Result<(), Error> {
+    let mut connection = SqliteConnection::connect("sqlite::memory:").await?;
+    let wrong = |subject: String, detail: String| ManifestError {
+        projection: compiled.projection.name.clone(),
+        subject,
+        line: 0,
+        column: 0,
+        detail,
+    };
+    create_tables(&mut connection, compiled)
+        .await
+        .map_err(|error| wrong("its tables".to_owned(), error.to_string()))?;
+    sqlx::query("ATTACH DATABASE ':memory:' AS log").execute(&mut connection).await?;
+    let log = DERIVED.replace("CREATE TABLE IF NOT EXISTS ", "CREATE TABLE log.");
+    sqlx::raw_sql(AssertSqlSafe(log)).execute(&mut connection).await?;
+    for writes in [true, false] {
+        fence::raise(&mut connection, fence(compiled, writes)).await?;
+        for statement in compiled.statements.iter().filter(|statement| statement.writes() == writes) {
+            let subject = || format!("statement `{}`", statement.declared.name);
+            let sql = AssertSqlSafe(statement.sql.clone()).into_sql_str();
+            let prepared =
+                (&mut connection).prepare(sql).await.map_err(|error| wrong(subject(), error.to_string()))?;
+            let columns = prepared.columns().len();
+            let declared = statement.declared.columns.len();
+            if !writes && columns != declared {
+                let detail = format!("it gives {columns} columns, and {declared} are declared");
+                return Err(wrong(subject(), detail).into());
+            }
+        }
+    }
+    Ok(connection.close().await?)
+}

@@ -1,0 +1,61 @@
+//! Names that a manifest may give to tables, columns and statements. They go into SQL text, so they are few and plain.
+
+/// The longest name.
+const LENGTH_LIMIT: usize = 60;
+
+/// Names that belong to the host or to the databases.
+const RESERVED: [&str; 5] = ["projection_positions", "readable", "input", "json_each", "excluded"];
+
+/// The host's own tables in the log. A common table with such a name could hide that the log's table is meant.
+const HOST_TABLES: [&str; 10] = [
+    "access",
+    "access_keys",
+    "claims",
+    "event_store",
+    "idempotency",
+    "log_meta",
+    "policy_outbox",
+    "policy_positions",
+    "policy_states",
+    "snapshots",
+];
+
+/// What is wrong with the name of a common table, if something is.
+pub(super) fn complaint_of_common_table(name: &str) -> Option<String> {
+    let host = HOST_TABLES.contains(&name) || name == "_sqlx_migrations";
+    if host { Some(format!("`{name}` is reserved")) } else { complaint(name) }
+}
+
+/// What is wrong with a name, if something is.
+pub(super) fn complaint(name: &str) -> Option<String> {
+    let mut letters = name.bytes();
+    let begins = letters.next().is_some_and(|first| first.is_ascii_lowercase() || first == b'_');
+    let goes_on =
+        letters.all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == b'_');
+    if !begins || !goes_on {
+        return Some(format!("`{name}` is not a name: lowercase letters, digits and `_`, no digit in front"));
+    }
+    if name.len() > LENGTH_LIMIT {
+        return Some(format!("`{name}` is longer than {LENGTH_LIMIT} letters"));
+    }
+    let reserved = RESERVED.contains(&name) || name.starts_with("sqlite_") || name.starts_with("pg_");
+    reserved.then(|| format!("`{name}` is reserved"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_could_break_out_of_sql_are_refused() {
+        for name in
+            ["", "1a", "a b", "a\"b", "Ab", "ä", "a;b", "sqlite_master", "pg_class", "readable", "input"]
+        {
+            assert!(complaint(name).is_some(), "{name}");
+        }
+        assert!(complaint(&"a".repeat(61)).is_some());
+        for name in ["file_views", "_x", "a1"] {
+            assert_eq!(complaint(name), None);
+        }
+    }
+}

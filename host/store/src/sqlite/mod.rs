@@ -1,0 +1,130 @@
+//! The log on SQLite: how it is opened, and the two ways to it. [`Backend`] reads on a pool of read-only connections;
+//! [`Shared`] writes on the only connection that writes.
+
+pub(crate) mod access;
+mod fetch;
+pub(crate) mod keys;
+pub(crate) mod log;
+pub(crate) mod multi;
+pub(crate) mod policies;
+mod rows;
+mod shared;
+pub(crate) mod snapshots;
+pub(crate) mod verify;
+mod writer;
+
+use std::path::Path;
+use std::time::Duration;
+
+use cairn_model::ids;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use uuid::Uuid;
+
+pub(crate) use self::shared::Shared;
+use self::writer::Writer;
+use crate::error::Error;
+use crate::folder::Folder;
+use crate::options::Options;
+
+/// How long a statement waits for a lock that only a foreign process can hold.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The write-ahead log is moved into the database whenever it has so many pages of 4 KiB.
+const CHECKPOINT_PAGES: &str = "8192";
+
+/// How many statements stay prepared: each of few kinds with each of few numbers of rows.
+const STATEMENTS: usize = 256;
+
+/// Tables that are functions of the log; see the file.
+pub(crate) const DERIVED: &str = include_str!("../../../../migrations/sqlite/derived.sql");
+
+/// Tells SQLite's planner that `access` is huge and that an id finds one row of it. The relation `readable` is joined to lists
+/// of all sizes, and beginning with it would walk the way up for everything that there is.
+pub(crate) async fn steer_planner(
+    connection: &mut SqliteConnection,
+    schema: &str,
+) -> Result<(), sqlx::Error> {
+    // `schema` is a word of this crate; the table of statistics cannot be made in another way.
+    let statements = format!(
+        "ANALYZE {schema}.sqlite_schema;
+         INSERT INTO {schema}.sqlite_stat1 (tbl, idx, stat) SELECT 'access', 'access', '1000000000 1 1 1'
+         WHERE NOT EXISTS (SELECT 1 FROM {schema}.sqlite_stat1 WHERE tbl = 'access' AND idx = 'access');
+         ANALYZE {schema}.sqlite_schema"
+    );
+    sqlx::raw_sql(AssertSqlSafe(statements)).execute(connection).await?;
+    Ok(())
+}
+
+/// The connection on which everything is written. `FULL` means that a commit is on the disk before it is answered.
+pub(crate) fn writing(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_TIMEOUT)
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+        .pragma("temp_store", "memory")
+        .pragma("cache_size", "-65536")
+        .statement_cache_capacity(STATEMENTS)
+        .disable_statement_logging()
+}
+
+/// A connection that cannot write.
+pub(crate) fn reading(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .pragma("query_only", "on")
+        .pragma("cache_size", "-16384")
+        .disable_statement_logging()
+}
+
+/// The reading side.
+#[derive(Debug)]
+pub(crate) struct Backend {
+    pub(crate) readers: SqlitePool,
+}
+
+impl Backend {
+    /// Opens or makes the log; answers both sides.
+    pub async fn open(options: &Options) -> Result<(Self, Shared), Error> {
+        let folder = Folder::take(&options.data).await?;
+        let path = folder.log();
+        let mut connection = SqliteConnection::connect_with(&writing(&path)).await?;
+        sqlx::migrate!("../../migrations/sqlite").run(&mut connection).await?;
+        let log_id = log_id(&mut connection, options).await?;
+        let writer = Writer::open(path.clone(), connection, options).await?;
+        let readers = SqlitePoolOptions::new()
+            .min_connections(0)
+            .max_connections(options.read_connections.max(1))
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_lazy_with(reading(&path));
+        Ok((Self { readers }, Shared::new(folder, log_id, writer)))
+    }
+
+    /// Waits until nobody reads any more.
+    pub async fn close(&self) {
+        self.readers.close().await;
+    }
+}
+
+async fn log_id(connection: &mut SqliteConnection, options: &Options) -> Result<Uuid, Error> {
+    let now = options.clock.now();
+    sqlx::query(
+        "INSERT INTO log_meta (one, log_id, created_at) VALUES (1, ?, ?) ON CONFLICT (one) DO NOTHING",
+    )
+    .bind(ids::new_id(now).to_string())
+    .bind(now.to_string())
+    .execute(&mut *connection)
+    .await?;
+    let text: String = sqlx::query_scalar("SELECT log_id FROM log_meta").fetch_one(connection).await?;
+    Uuid::try_parse(&text).map_err(|_| Error::Damaged(format!("`{text}` is not a log id")))
+}

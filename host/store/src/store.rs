@@ -1,0 +1,329 @@
+//! The store as the rest of the host sees it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cairn_model::access::AccessRow;
+use cairn_model::chain::Hash;
+use cairn_model::manifest::Projection;
+use cairn_model::{Clock, Name, Position, Principal, RecordedEvent, StreamKey, Timestamp, Version};
+use tokio::sync::{oneshot, watch};
+use uuid::Uuid;
+
+use crate::append::{Append, Outcome};
+use crate::error::Error;
+use crate::options::Options;
+use crate::read_model::ReadModel;
+use crate::sequencer::{self, Queue};
+use crate::sqlite::access::Facts;
+use crate::sqlite::keys::StoredKey;
+use crate::sqlite::log::LogFilter;
+use crate::sqlite::policies::{OutboxEntry, OutboxKey, Reaction};
+use crate::sqlite::snapshots::NewSnapshot;
+use crate::sqlite::verify::Verification;
+use crate::sqlite::{Backend, Shared};
+
+/// The event log in a data folder. Clones are the same store; with the last one the sequencer ends, after it has
+/// done what is queued.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    backend: Backend,
+    shared: Arc<Shared>,
+    queue: Queue,
+    clock: Clock,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("log_id", &self.log_id()).field("head", &self.head()).finish()
+    }
+}
+
+impl Store {
+    /// Opens the log, or makes it, and starts its sequencer on the current runtime.
+    ///
+    /// # Errors
+    /// [`Error::DataFolderInUse`] if another process has the folder; otherwise what the files or SQLite refuse.
+    pub async fn open(options: Options) -> Result<Self, Error> {
+        let (backend, shared) = Backend::open(&options).await?;
+        let shared = Arc::new(shared);
+        let queue = sequencer::start(shared.clone(), &options);
+        Ok(Self { inner: Arc::new(Inner { backend, shared, queue, clock: options.clock }) })
+    }
+
+    /// The log's id, made with the log.
+    pub fn log_id(&self) -> Uuid {
+        self.inner.shared.log_id
+    }
+
+    /// The position of the last committed event.
+    pub fn head(&self) -> Position {
+        *self.inner.shared.committed.borrow()
+    }
+
+    /// [`Store::head`], and a wake-up whenever it moves.
+    pub fn committed(&self) -> watch::Receiver<Position> {
+        self.inner.shared.committed.subscribe()
+    }
+
+    /// Queues an append. It never waits and keeps the order of calls. `reply` is called exactly once, on the sequencer's
+    /// task, so it must not block; where the queue is full or the store closed, it is called before this returns. Whoever waits behind `reply` may go away: that changes nothing.
+    pub fn append(&self, append: Append, reply: impl FnOnce(Outcome) + Send + 'static) {
+        self.inner.queue.append(append, Box::new(reply));
+    }
+
+    /// Appends and waits for the outcome. If the future is dropped, the append goes on.
+    pub async fn append_and_wait(&self, append: Append) -> Outcome {
+        let (sender, receiver) = oneshot::channel();
+        self.append(append, move |outcome| {
+            // An error means that the caller has gone; the append stands.
+            let _ = sender.send(outcome);
+        });
+        receiver.await.unwrap_or_else(|_| Outcome::Unknown("the store's task ended".to_owned()))
+    }
+
+    /// Committed events after a position, in the order of their positions.
+    ///
+    /// It may answer fewer than `limit` although there are more (it stops at some 32 MiB); only an empty answer
+    /// says that there is nothing more.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::Damaged`].
+    pub async fn read_log(&self, filter: LogFilter) -> Result<Vec<RecordedEvent>, Error> {
+        self.inner.backend.read_log(&filter).await
+    }
+
+    /// Committed events of a stream after a version, in order; stops early like [`Store::read_log`].
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::Damaged`].
+    pub async fn read_stream(
+        &self,
+        stream: &StreamKey,
+        after: Version,
+        limit: u32,
+    ) -> Result<Vec<RecordedEvent>, Error> {
+        self.inner.backend.read_stream(stream, after, limit).await
+    }
+
+    /// The stream's last version that was recorded at this time or before; 0 if there was none.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn version_at(&self, stream: &StreamKey, at: Timestamp) -> Result<Version, Error> {
+        self.inner.backend.version_at(stream, at).await
+    }
+
+    /// The stream's version and the position of its last event; zeros if it does not exist.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn head_of(&self, stream: &StreamKey) -> Result<(Version, Position), Error> {
+        self.inner.backend.head_of(stream).await
+    }
+
+    /// Streams in the order of their keys, those after `after`; at most `limit`.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::Damaged`].
+    pub async fn streams(&self, after: Option<&StreamKey>, limit: u32) -> Result<Vec<StreamKey>, Error> {
+        self.inner.backend.streams(after, limit).await
+    }
+
+    /// The newest snapshot of this form, made by this component, at `up_to` or below.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn snapshot(
+        &self,
+        stream: &StreamKey,
+        state_version: u32,
+        digest: Hash,
+        up_to: Version,
+    ) -> Result<Option<(Version, Bytes)>, Error> {
+        self.inner.backend.snapshot(stream, state_version, digest, up_to).await
+    }
+
+    /// Writes a snapshot along with the next batch of appends. The newest two of a stream and form are kept.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`], [`Error::Closed`], or what kept the batch from being written.
+    pub async fn save_snapshot(&self, snapshot: NewSnapshot) -> Result<(), Error> {
+        self.inner.queue.snapshot(snapshot).await
+    }
+
+    /// The access of a stream, of its parent, and so on to the root, whether it is inherited or not. The last row
+    /// has no access if the chain ends at a stream that has none. It is cut at 1000 links, and where it would come
+    /// back to a stream that is already in it.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::Damaged`].
+    pub async fn access_chain(&self, stream: &StreamKey) -> Result<Vec<AccessRow>, Error> {
+        self.inner.backend.access_chain(stream).await
+    }
+
+    /// Checks the hash chain from a position (0 and 1 are the beginning) to the present end.
+    ///
+    /// # Errors
+    /// [`Error::Database`] where the log cannot be read at all; a damaged event is an answer, not an error.
+    pub async fn verify(&self, from: Position) -> Result<Verification, Error> {
+        self.inner.backend.verify(from, self.head()).await
+    }
+
+    /// Whether the tables of access and claims are what was written to them. If not, nothing can be appended until
+    /// they have been rebuilt: [`Store::begin_rebuild_facts`], [`Store::put_facts`] for every stream,
+    /// [`Store::finish_rebuild_facts`]. Every batch of appends looks for itself, so the value can turn false at any
+    /// time.
+    pub fn facts_intact(&self) -> watch::Receiver<bool> {
+        self.inner.shared.facts_intact.subscribe()
+    }
+
+    /// Empties access and claims, and refuses appends until [`Store::finish_rebuild_facts`].
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn begin_rebuild_facts(&self) -> Result<(), Error> {
+        self.inner.shared.begin_rebuild_facts().await
+    }
+
+    /// Writes the facts of these streams. Answers the claims that another stream already holds; they stay with it.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn put_facts(&self, facts: &[Facts]) -> Result<Vec<(StreamKey, String)>, Error> {
+        self.inner.shared.put_facts(facts).await
+    }
+
+    /// Says that all facts are there again.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn finish_rebuild_facts(&self) -> Result<(), Error> {
+        self.inner.shared.finish_rebuild_facts().await
+    }
+
+    /// Keeps the hash of a key with its principal. The same hash twice is one key, whose principal is replaced.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn save_key(&self, hash: Hash, principal: &Principal) -> Result<Uuid, Error> {
+        self.inner.shared.save_key(hash, principal, self.inner.clock.now()).await
+    }
+
+    /// Whose key has this hash, if it is kept and not revoked.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::Damaged`].
+    pub async fn find_key(&self, hash: Hash) -> Result<Option<Principal>, Error> {
+        self.inner.backend.find_key(hash).await
+    }
+
+    /// All keys, the revoked ones too, by their making.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::Damaged`].
+    pub async fn keys(&self) -> Result<Vec<StoredKey>, Error> {
+        self.inner.backend.keys().await
+    }
+
+    /// Revokes a key. Answers whether there was one that was not revoked.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn revoke_key(&self, id: Uuid) -> Result<bool, Error> {
+        self.inner.shared.revoke_key(id, self.inner.clock.now()).await
+    }
+
+    /// The position up to which a policy has reacted; 0 if it never has.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn policy_position(&self, policy: &str) -> Result<Position, Error> {
+        self.inner.backend.policy_position(policy).await
+    }
+
+    /// Stores what a policy answered to the events after `from` up to `to`: its states, its commands and its position
+    /// in one transaction.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`] if the stored position is not `from`; nothing is written then. [`Error::Database`].
+    pub async fn record_reactions(
+        &self,
+        policy: &Name,
+        from: Position,
+        to: Position,
+        reactions: Vec<Reaction>,
+    ) -> Result<(), Error> {
+        self.inner.shared.record_reactions(policy, from, to, reactions).await
+    }
+
+    /// Commands of a policy that can be sent now, in order: those whose time has come and before which no command
+    /// of an earlier stage of the same event is left.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::Damaged`].
+    pub async fn outbox(&self, policy: &str, limit: u32) -> Result<Vec<OutboxEntry>, Error> {
+        self.inner.backend.outbox(policy, self.inner.clock.now(), limit).await
+    }
+
+    /// The earliest time at which a command of the policy's outbox is due that is not due yet.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::Damaged`].
+    pub async fn outbox_due_at(&self, policy: &str) -> Result<Option<Timestamp>, Error> {
+        self.inner.backend.outbox_due_at(policy, self.inner.clock.now()).await
+    }
+
+    /// Takes commands that are done off the outbox.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn complete(&self, entries: &[OutboxKey]) -> Result<(), Error> {
+        self.inner.shared.complete(entries).await
+    }
+
+    /// Counts a failed attempt of a command and puts it off until `at`.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn postpone(&self, entry: &OutboxKey, at: Timestamp) -> Result<(), Error> {
+        self.inner.shared.postpone(entry, at).await
+    }
+
+    /// A policy's state for a stream, JSON.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn policy_state(&self, policy: &str, stream: &StreamKey) -> Result<Option<String>, Error> {
+        self.inner.backend.policy_state(policy, stream).await
+    }
+
+    /// Opens a projection's read model. It begins empty, at position 0, if there is none, or one of another log,
+    /// version or form.
+    ///
+    /// # Errors
+    /// [`Error::Manifest`] if the projection's declarations are wrong; what the files or SQLite refuse.
+    pub async fn open_read_model(&self, projection: &Projection) -> Result<ReadModel, Error> {
+        ReadModel::open(&self.inner.shared.folder, self.log_id(), self.head(), projection).await
+    }
+
+    /// Whether the log can be read and, as far as is known, written.
+    ///
+    /// # Errors
+    /// What keeps it from that.
+    pub async fn check(&self) -> Result<(), Error> {
+        self.inner.backend.head_of(&StreamKey::new("", "", Uuid::nil())).await?;
+        self.inner.shared.check().await
+    }
+
+    /// Does what is queued, stops the sequencer and tidies the files up. Appends after it are refused.
+    pub async fn close(&self) {
+        self.inner.queue.close().await;
+        self.inner.backend.close().await;
+        self.inner.shared.shut_down().await;
+    }
+}

@@ -1,0 +1,457 @@
+//! Where a thread works: it takes a stream's next piece of work, gets the aggregate resident, gathers what the decision
+//! needs, and hands over the verdict.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use cairn_model::access::AccessRow;
+use cairn_model::{Lineage, RecordedEvent, StreamKey, Version};
+
+use super::decide::Ruling;
+use super::gather::Hindrance;
+use super::hints::StateHint;
+use super::housing::{Housing, NoPlace};
+use super::slot::{Current, Loading, Missing, Resident, Slot};
+use super::{Asker, Message, Peek, PeekError, Shared, nothing};
+use crate::calls;
+use crate::component::Component;
+use crate::convert;
+use crate::fault::{Fault, FaultKind};
+use crate::limits::Limits;
+use crate::work::{Basis, Decided, Fetch, Fetched, Host, Task, Ticket, Verdict, Work};
+
+pub(super) struct Desk<H: Host> {
+    pub shared: Arc<Shared<H>>,
+    pub index: usize,
+    pub housing: Housing,
+    pub requests: HashMap<u64, Request>,
+    /// How many decisions were accepted; every so many one is repeated.
+    pub accepted: u64,
+    next_id: u64,
+}
+
+/// What a fetch is for.
+pub(super) enum Request {
+    History(StreamKey),
+    Chain { asker: Asker, from: StreamKey, fresh: bool },
+}
+
+/// How far a piece of work has come.
+pub(super) enum Step {
+    /// It waits for an answer.
+    Wait,
+    Done(Ruling),
+}
+
+impl<H: Host> Desk<H> {
+    pub fn new(shared: Arc<Shared<H>>, index: usize) -> Self {
+        let limits = if index < shared.homes {
+            shared.limits
+        } else {
+            Limits { aggregates_per_instance: 1, instances_per_worker: 2, ..shared.limits }
+        };
+        let housing = Housing::new(limits, shared.permits.clone());
+        Self { index, housing, requests: HashMap::new(), accepted: 0, next_id: 1, shared }
+    }
+
+    fn is_quarantine(&self) -> bool {
+        self.index >= self.shared.homes
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// Works off a stream's queue as far as that is possible without waiting.
+    pub fn run(&mut self, slot: &mut Slot<H::Caller>) {
+        while slot.loading.is_none() {
+            let Some(mut current) = self.next(slot) else { break };
+            match self.step(slot, &mut current) {
+                Step::Wait => {
+                    slot.current = Some(current);
+                    return;
+                }
+                Step::Done(ruling) => self.answer(slot, current, ruling),
+            }
+        }
+        // An aggregate without events is not worth a place: anybody can ask for any number of them.
+        if !slot.is_busy() && slot.resident.as_ref().is_some_and(|resident| resident.version == 0) {
+            self.drop_resident(slot);
+        }
+    }
+
+    fn next(&mut self, slot: &mut Slot<H::Caller>) -> Option<Current<H::Caller>> {
+        if let Some(current) = slot.current.take() {
+            if current.gathered.outstanding.is_empty() {
+                return Some(current);
+            }
+            slot.current = Some(current);
+            return None;
+        }
+        while let Some(work) = slot.queue.pop_front() {
+            if work.attempts > self.shared.limits.attempts {
+                tracing::warn!(stream = %work.stream, attempts = work.attempts, "a decision was refused too often");
+                self.shared.give_up(self.index, work);
+            } else if let Some(work) = self.keep(work) {
+                let attempt = self.next_id();
+                return Some(Current::new(work, attempt));
+            }
+        }
+        None
+    }
+
+    /// Sends work on that belongs to another thread by now: into the quarantine, or back from it.
+    fn keep(&self, work: Work<H::Caller>) -> Option<Work<H::Caller>> {
+        if self.shared.quarantine.holds(&work) == self.is_quarantine() {
+            return Some(work);
+        }
+        let at = self.shared.route(&work);
+        if at == self.index {
+            return Some(work);
+        }
+        self.shared.mailboxes[at].waiting.fetch_add(1, Ordering::Relaxed);
+        self.shared.mailboxes[self.index].waiting.fetch_sub(1, Ordering::Relaxed);
+        self.shared.deliver(at, Message::Work(work));
+        None
+    }
+
+    fn step(&mut self, slot: &mut Slot<H::Caller>, current: &mut Current<H::Caller>) -> Step {
+        if let Some(error) = current.gathered.failed.take() {
+            return Step::Done(Ruling::failed(error));
+        }
+        if let Err(step) = self.make_resident(slot, current) {
+            return step;
+        }
+        loop {
+            match self.gather(slot, current) {
+                Ok(()) => {}
+                Err(Hindrance::Missing(missing)) => {
+                    missing.into_iter().for_each(|missing| self.ask_for(slot, current, missing));
+                    return Step::Wait;
+                }
+                Err(Hindrance::Fault(fault)) => return Step::Done(self.fault(slot, fault)),
+            }
+            match self.decide(slot, current) {
+                Ok(Some(ruling)) => return Step::Done(ruling),
+                Ok(None) => {}
+                Err(fault) => return Step::Done(self.fault(slot, fault)),
+            }
+        }
+    }
+
+    /// The ruling on work whose guest failed. The instance goes with everything in it.
+    fn fault(&mut self, slot: &mut Slot<H::Caller>, fault: Fault) -> Ruling {
+        if let Some(resident) = slot.resident.take() {
+            self.housing.retire(resident.house);
+            self.forget_state(slot, &resident);
+        }
+        Ruling::failed(PeekError::Fault(fault))
+    }
+
+    fn answer(&mut self, slot: &mut Slot<H::Caller>, current: Current<H::Caller>, ruling: Ruling) {
+        let Current { work, reads, .. } = current;
+        let basis = match (&slot.resident, ruling.version) {
+            (Some(resident), Some(version)) => {
+                Basis { version, reads: reads.into_reads(), lineage: resident.lineage.clone() }
+            }
+            _ => nothing(),
+        };
+        if matches!(ruling.verdict, Verdict::Fault(_)) {
+            self.shared.quarantine.note(&work);
+        }
+        self.shared.answer(self.index, work, Decided { verdict: ruling.verdict, basis });
+        // Only now: who reads these decides behind this decision, and has to be appended behind it.
+        if let Some(row) = ruling.access {
+            self.shared.hints.set_access(slot.stream.clone(), row);
+        }
+        let Some(resident) = &mut slot.resident else { return };
+        if ruling.changed && std::mem::take(&mut resident.hinted) {
+            self.shared.hints.drop_state(&slot.stream);
+        }
+        let house = resident.house;
+        if self.is_quarantine() {
+            slot.resident = None;
+            self.housing.retire(house);
+        } else {
+            self.housing.retire_if_grown(house);
+        }
+    }
+
+    /// Sees to it that the aggregate is there as the work's component has it.
+    fn make_resident(
+        &mut self,
+        slot: &mut Slot<H::Caller>,
+        current: &mut Current<H::Caller>,
+    ) -> Result<(), Step> {
+        let component = current.work.component.clone();
+        if !self.is_usable(slot, &component) {
+            self.drop_resident(slot);
+            let creates = matches!(&current.work.task, Task::Command(call) if call.creates);
+            if !creates || current.work.attempts > 0 {
+                self.load(slot, component, false);
+                return Err(Step::Wait);
+            }
+            // Most streams that somebody wants to make are new; the log checks whether this one is.
+            let settled = self.settle(slot, &component, None, &[]);
+            settled.map_err(|error| Step::Done(Ruling::failed(error)))?;
+        }
+        if let Some(resident) = &slot.resident
+            && resident.incarnation != current.incarnation
+        {
+            current.restart(resident.incarnation);
+        }
+        Ok(())
+    }
+
+    fn is_usable(&self, slot: &Slot<H::Caller>, component: &Component) -> bool {
+        slot.resident.as_ref().is_some_and(|resident| {
+            resident.digest == component.digest()
+                && !resident.lineage.is_broken()
+                && self.housing.contains(resident.house)
+        })
+    }
+
+    /// Frees a resident aggregate; the next work on it begins with the log.
+    pub fn drop_resident(&mut self, slot: &mut Slot<H::Caller>) {
+        let Some(resident) = slot.resident.take() else { return };
+        self.forget_state(slot, &resident);
+        if let Some(house) = self.housing.get(resident.house) {
+            house.residents = house.residents.saturating_sub(1);
+            if house.guest.drop_aggregate(resident.handle).is_err() {
+                self.housing.retire(resident.house);
+            }
+        }
+    }
+
+    fn forget_state(&self, slot: &Slot<H::Caller>, resident: &Resident) {
+        if resident.hinted {
+            self.shared.hints.drop_state(&slot.stream);
+        }
+    }
+
+    fn load(&mut self, slot: &mut Slot<H::Caller>, component: Arc<Component>, whole: bool) {
+        let request = self.next_id();
+        self.requests.insert(request, Request::History(slot.stream.clone()));
+        let aggregate = component.manifest().aggregate(&slot.stream.aggregate);
+        let fetch = Fetch::History {
+            stream: slot.stream.clone(),
+            state_version: aggregate.map_or(0, |aggregate| aggregate.state_version),
+            digest: component.digest(),
+            whole,
+        };
+        slot.loading = Some(Loading { component, whole });
+        self.shared.host.fetch(Ticket { worker: self.index, request }, fetch);
+    }
+
+    /// Takes a stream's history and goes on with the stream.
+    pub fn take_history(&mut self, slot: &mut Slot<H::Caller>, fetched: Fetched) {
+        let Some(Loading { component, whole }) = slot.loading.take() else { return };
+        let result = match fetched {
+            Fetched::History { snapshot, events } => {
+                match self.settle(slot, &component, snapshot.as_ref(), &events) {
+                    // Snapshots are hints. One that the guest cannot read is not used.
+                    Err(PeekError::Fault(fault)) if snapshot.is_some() && !whole => {
+                        tracing::warn!(stream = %slot.stream, %fault, "a snapshot is not readable; all events are read");
+                        self.load(slot, component, true);
+                        return;
+                    }
+                    result => result,
+                }
+            }
+            Fetched::Failed(cause) => Err(PeekError::Unavailable(cause)),
+            Fetched::AccessChain(_) => {
+                Err(PeekError::Unavailable("the host gave access rows for a history".into()))
+            }
+        };
+        if let Err(error) = result {
+            match &mut slot.current {
+                Some(current) => current.gathered.failed = Some(error.clone()),
+                None if matches!(error, PeekError::Fault(_)) => {
+                    self.shared.quarantine.note_stream(&slot.stream, component.digest());
+                }
+                None => {}
+            }
+            for peek in std::mem::take(&mut slot.peeks) {
+                self.reply(peek, Err(error.clone()));
+            }
+        }
+        for peek in std::mem::take(&mut slot.peeks) {
+            self.peek(slot, peek);
+        }
+        self.run(slot);
+    }
+
+    /// Folds a history into a resident aggregate.
+    fn settle(
+        &mut self,
+        slot: &mut Slot<H::Caller>,
+        component: &Arc<Component>,
+        snapshot: Option<&(Version, Bytes)>,
+        events: &[RecordedEvent],
+    ) -> Result<(), PeekError> {
+        if component.aggregate_name(&slot.stream.aggregate).is_none() {
+            let message = format!("the component has no aggregate `{}`", slot.stream.aggregate);
+            return Err(PeekError::Fault(Fault::bad_output(message)));
+        }
+        let house = match self.housing.place(component, &slot.stream.tenant) {
+            Ok(house) => house,
+            Err(NoPlace::Full) => return Err(PeekError::Overloaded),
+            Err(NoPlace::Fault(fault)) => return Err(PeekError::Fault(fault)),
+        };
+        let id = house.id;
+        let guest = &mut house.guest;
+        let is_new = snapshot.is_none() && events.is_empty();
+        let folded =
+            calls::fold(component, guest, &slot.stream, snapshot, events).and_then(|(handle, version)| {
+                if is_new {
+                    return Ok((handle, version, None, Vec::new()));
+                }
+                let access =
+                    guest.access(handle)?.map(|access| convert::access(component, access)).transpose()?;
+                Ok((handle, version, access, sorted(guest.claims(handle)?)))
+            });
+        match folded {
+            Ok((handle, version, access, claims)) => {
+                house.residents += 1;
+                let incarnation = self.next_id();
+                slot.resident = Some(Resident {
+                    house: id,
+                    handle,
+                    incarnation,
+                    digest: component.digest(),
+                    version,
+                    access,
+                    claims,
+                    lineage: Lineage::default(),
+                    hinted: false,
+                });
+                if let Some(metadata) = events.last().and_then(|event| event.read_metadata().ok()) {
+                    slot.last_now = slot.last_now.max(metadata.occurred_at);
+                }
+                Ok(())
+            }
+            Err(fault) => {
+                // A guest that says that it cannot go on has not been harmed by that.
+                if fault.kind != FaultKind::Guest {
+                    self.housing.retire(id);
+                }
+                Err(PeekError::Fault(fault))
+            }
+        }
+    }
+
+    /// Asks for something on behalf of an attempt, once.
+    fn ask_for(&mut self, slot: &Slot<H::Caller>, current: &mut Current<H::Caller>, missing: Missing) {
+        if !current.gathered.outstanding.insert(missing.clone()) {
+            return;
+        }
+        let attempts = current.work.attempts;
+        let asker = Asker { worker: self.index, stream: slot.stream.clone(), attempt: current.attempt };
+        match missing {
+            Missing::State(stream) => {
+                let component = current.work.component.clone();
+                let at = self.shared.owner(&stream, component.digest());
+                // The first time the owner had just moved on. When that was not it, what it holds may be stale itself.
+                let fresh = attempts > 0 && attempts.is_multiple_of(2);
+                self.shared.deliver(at, Message::Peek(Peek { stream, component, fresh, asker }));
+            }
+            Missing::Chain(stream) => {
+                let request = self.next_id();
+                let from = stream.clone();
+                self.requests.insert(request, Request::Chain { asker, from, fresh: attempts > 0 });
+                self.shared.host.fetch(Ticket { worker: self.index, request }, Fetch::AccessChain(stream));
+            }
+        }
+    }
+
+    /// Answers another stream's question, at once or when the stream is loaded. A stream that waits for others answers
+    /// too, so two that ask each other come to an end.
+    pub fn peek(&mut self, slot: &mut Slot<H::Caller>, peek: Peek) {
+        if slot.loading.is_some() {
+            slot.peeks.push(peek);
+            return;
+        }
+        if peek.fresh || !self.is_usable(slot, &peek.component) {
+            self.drop_resident(slot);
+            let component = peek.component.clone();
+            // It is read anew for this one; the others that wait for it then see the same.
+            slot.peeks.push(Peek { fresh: false, ..peek });
+            self.load(slot, component, false);
+            return;
+        }
+        let state = self.state_hint(slot).map_err(PeekError::Fault);
+        if let Err(PeekError::Fault(_)) = &state {
+            if let Some(resident) = slot.resident.take() {
+                self.housing.retire(resident.house);
+                self.forget_state(slot, &resident);
+            }
+            self.shared.quarantine.note_stream(&slot.stream, peek.component.digest());
+        }
+        self.reply(peek, state);
+    }
+
+    pub fn reply(&self, peek: Peek, state: Result<Arc<StateHint>, PeekError>) {
+        let Peek { asker, stream, .. } = peek;
+        self.shared.deliver(asker.worker, Message::Peeked { asker, stream, state });
+    }
+
+    /// The resident's state in a form that others may have.
+    pub fn state_hint(&mut self, slot: &mut Slot<H::Caller>) -> Result<Arc<StateHint>, Fault> {
+        let gone = || Fault::new(FaultKind::Trap, "the instance is gone");
+        let resident = slot.resident.as_mut().ok_or_else(gone)?;
+        if resident.hinted
+            && let Some(hint) =
+                self.shared.hints.state(&slot.stream).filter(|hint| hint.version == resident.version)
+        {
+            return Ok(hint);
+        }
+        let house = self.housing.get(resident.house).ok_or_else(gone)?;
+        let state = house.guest.state(resident.handle)?;
+        let hint = Arc::new(StateHint {
+            version: resident.version,
+            state: state.map(Bytes::from),
+            access: resident.access.clone(),
+        });
+        resident.hinted = true;
+        self.shared.hints.set_state(slot.stream.clone(), hint.clone());
+        Ok(hint)
+    }
+
+    /// Takes access rows: for the one who asked, and as hints for all.
+    pub fn take_chain(
+        &self,
+        from: &StreamKey,
+        fresh: bool,
+        fetched: Fetched,
+    ) -> Result<Vec<(StreamKey, Arc<AccessRow>)>, PeekError> {
+        let mut rows = match fetched {
+            Fetched::AccessChain(rows) => rows,
+            Fetched::Failed(cause) => return Err(PeekError::Unavailable(cause)),
+            Fetched::History { .. } => {
+                return Err(PeekError::Unavailable("the host gave a history for access rows".into()));
+            }
+        };
+        if !rows.iter().any(|row| row.stream == from.local()) {
+            rows.push(AccessRow { stream: from.local(), version: 0, access: None });
+        }
+        let rows: Vec<_> = rows.into_iter().map(|row| (row.stream.of(&from.tenant), Arc::new(row))).collect();
+        for (stream, row) in &rows {
+            if fresh {
+                self.shared.hints.set_access(stream.clone(), row.clone());
+            } else {
+                self.shared.hints.set_committed_access(stream.clone(), row);
+            }
+        }
+        Ok(rows)
+    }
+}
+
+/// Claims in a form that can be compared.
+pub(super) fn sorted(mut claims: Vec<String>) -> Vec<String> {
+    claims.sort_unstable();
+    claims.dedup();
+    claims
+}

@@ -1,0 +1,74 @@
+//! What the workers remember of streams that others depend on. Any of it may be wrong or missing at any time.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cairn_model::access::AccessRow;
+use cairn_model::{Access, StreamKey, Version};
+use moka::sync::Cache;
+
+use crate::limits::Limits;
+
+/// What an entry takes besides its state.
+const ENTRY_BYTES: u64 = 256;
+
+/// A stream's state at some version.
+#[derive(Debug)]
+pub(super) struct StateHint {
+    pub version: Version,
+    /// JSON; `None` where the stream has no events.
+    pub state: Option<Bytes>,
+    pub access: Option<Access>,
+}
+
+#[derive(Debug)]
+pub(super) struct Hints {
+    states: Cache<StreamKey, Arc<StateHint>>,
+    access: Cache<StreamKey, Arc<AccessRow>>,
+}
+
+impl Hints {
+    pub fn new(limits: &Limits) -> Self {
+        let weight = |_: &StreamKey, hint: &Arc<StateHint>| {
+            let bytes = hint.state.as_ref().map_or(0, Bytes::len) as u64 + ENTRY_BYTES;
+            u32::try_from(bytes).unwrap_or(u32::MAX)
+        };
+        Self {
+            states: Cache::builder().max_capacity(limits.hint_bytes).weigher(weight).build(),
+            access: Cache::new(limits.hints),
+        }
+    }
+
+    pub fn state(&self, stream: &StreamKey) -> Option<Arc<StateHint>> {
+        self.states.get(stream)
+    }
+
+    pub fn set_state(&self, stream: StreamKey, hint: Arc<StateHint>) {
+        self.states.insert(stream, hint);
+    }
+
+    pub fn drop_state(&self, stream: &StreamKey) {
+        self.states.invalidate(stream);
+    }
+
+    pub fn access(&self, stream: &StreamKey) -> Option<Arc<AccessRow>> {
+        self.access.get(stream)
+    }
+
+    /// Remembers what was just decided.
+    pub fn set_access(&self, stream: StreamKey, row: Arc<AccessRow>) {
+        self.access.insert(stream, row);
+    }
+
+    /// Remembers what the log has, unless something newer is known that is on its way to the log.
+    pub fn set_committed_access(&self, stream: StreamKey, row: &Arc<AccessRow>) {
+        if self.access.get(&stream).is_none_or(|known| known.version < row.version) {
+            self.access.insert(stream, row.clone());
+        }
+    }
+
+    pub fn forget(&self, stream: &StreamKey) {
+        self.states.invalidate(stream);
+        self.access.invalidate(stream);
+    }
+}

@@ -1,0 +1,182 @@
+//! What a thread keeps of a stream: its queue, the work in hand, and the aggregate while it is resident.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cairn_model::access::AccessRow;
+use cairn_model::chain::Hash;
+use cairn_model::{Access, Lineage, Name, Permissions, Read, StreamKey, StreamRef, Timestamp, Version};
+use wasmtime::component::ResourceAny;
+
+use super::hints::StateHint;
+use super::{Peek, PeekError};
+use crate::component::Component;
+use crate::convert::IdText;
+use crate::work::Work;
+
+/// A stream at its thread.
+pub(super) struct Slot<C> {
+    pub stream: StreamKey,
+    pub id: IdText,
+    pub queue: VecDeque<Work<C>>,
+    /// The work in hand, while it waits for something.
+    pub current: Option<Current<C>>,
+    pub resident: Option<Resident>,
+    /// Set while the stream's history is being fetched.
+    pub loading: Option<Loading>,
+    /// Others who wait until the stream is loaded.
+    pub peeks: Vec<Peek>,
+    /// The present of the last decision: time never runs backwards in a stream.
+    pub last_now: Timestamp,
+}
+
+impl<C> Slot<C> {
+    pub fn new(stream: StreamKey) -> Self {
+        Self {
+            id: IdText::new(stream.id),
+            stream,
+            queue: VecDeque::new(),
+            current: None,
+            resident: None,
+            loading: None,
+            peeks: Vec::new(),
+            last_now: Timestamp::default(),
+        }
+    }
+
+    /// Whether anybody waits for something here.
+    pub fn is_busy(&self) -> bool {
+        self.current.is_some() || self.loading.is_some() || !self.queue.is_empty()
+    }
+
+    /// Puts work that came back before what was never decided, behind what came back earlier.
+    pub fn requeue(&mut self, work: Work<C>) {
+        let place = self.queue.iter().position(|other| other.attempts == 0).unwrap_or(self.queue.len());
+        self.queue.insert(place, work);
+    }
+}
+
+/// A history that was asked for.
+pub(super) struct Loading {
+    pub component: Arc<Component>,
+    pub whole: bool,
+}
+
+/// An aggregate in an instance.
+pub(super) struct Resident {
+    /// The instance; the aggregate is gone when the instance is.
+    pub house: u64,
+    pub handle: ResourceAny,
+    /// Different for each time that a stream was loaded.
+    pub incarnation: u64,
+    pub digest: Hash,
+    pub version: Version,
+    pub access: Option<Access>,
+    /// Sorted.
+    pub claims: Vec<String>,
+    pub lineage: Lineage,
+    /// Whether others may remember its state as it is now.
+    pub hinted: bool,
+}
+
+/// An attempt to decide a piece of work, and what was gathered for it.
+pub(super) struct Current<C> {
+    pub work: Work<C>,
+    pub attempt: u64,
+    /// The incarnation that everything below rests on.
+    pub incarnation: u64,
+    pub permissions: Option<Permissions>,
+    pub reads: ReadSet,
+    /// What the guest asked for last and what has no answer yet.
+    pub needs: Vec<Need>,
+    pub answers: Vec<Answered>,
+    pub rounds: u32,
+    pub gathered: Gathered,
+}
+
+impl<C> Current<C> {
+    pub fn new(work: Work<C>, attempt: u64) -> Self {
+        Self {
+            work,
+            attempt,
+            incarnation: 0,
+            permissions: None,
+            reads: ReadSet::default(),
+            needs: Vec::new(),
+            answers: Vec::new(),
+            rounds: 0,
+            gathered: Gathered::default(),
+        }
+    }
+
+    /// Begins anew on another incarnation. What was gathered stays: it is as good as before, and if two streams that
+    /// wait for each other began from nothing again and again, neither would come to an end.
+    pub fn restart(&mut self, incarnation: u64) {
+        self.incarnation = incarnation;
+        self.permissions = None;
+        self.reads = ReadSet::default();
+        self.needs.clear();
+        self.answers.clear();
+        self.rounds = 0;
+    }
+}
+
+/// What an attempt got from others.
+#[derive(Default)]
+pub(super) struct Gathered {
+    pub states: HashMap<StreamKey, Arc<StateHint>>,
+    pub rows: HashMap<StreamKey, Arc<AccessRow>>,
+    pub outstanding: HashSet<Missing>,
+    pub failed: Option<PeekError>,
+}
+
+/// Something that an attempt lacks.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Missing {
+    State(StreamKey),
+    /// The access rows from here upwards.
+    Chain(StreamKey),
+}
+
+/// Something that the guest asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    Aggregate(StreamRef),
+    Ancestors(StreamRef),
+}
+
+/// What the guest gets.
+pub(super) enum Answered {
+    Aggregate {
+        aggregate: Name,
+        id: IdText,
+        version: Version,
+        state: Option<Bytes>,
+        permissions: Permissions,
+    },
+    Ancestors(Vec<(Name, IdText)>),
+}
+
+/// What a decision read, each thing once.
+#[derive(Default)]
+pub(super) struct ReadSet {
+    streams: HashMap<StreamKey, Version>,
+    access: HashMap<StreamKey, Version>,
+}
+
+impl ReadSet {
+    pub fn stream(&mut self, stream: &StreamKey, version: Version) {
+        self.streams.insert(stream.clone(), version);
+    }
+
+    pub fn access(&mut self, stream: &StreamKey, version: Version) {
+        self.access.insert(stream.clone(), version);
+    }
+
+    pub fn into_reads(self) -> Vec<Read> {
+        let streams = self.streams.into_iter().map(|(stream, version)| Read::Stream(stream, version));
+        let access = self.access.into_iter().map(|(stream, version)| Read::Access(stream, version));
+        streams.chain(access).collect()
+    }
+}

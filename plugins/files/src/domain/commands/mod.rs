@@ -1,0 +1,7 @@
+//! What can be asked of files and folders.
+
+mod file;
+mod folder;
+
+pub use file::*;
+pub use folder::*;

@@ -1,0 +1,89 @@
+//! Measures Cairn: commands per second over HTTP and the return of a read model, each beside what the machine itself
+//! allows, so that a number can be judged without knowing the machine.
+//!
+//! Load and host share the processors, as they do in every figure that this project gives; so the load must cost
+//! little: one thread, connections that are kept, requests that are built before and patched in place, answers of
+//! which only status and length are read.
+
+mod commands;
+mod drive;
+mod echo;
+mod limits;
+mod rebuild;
+mod request;
+mod table;
+mod wire;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use uuid::Uuid;
+
+use drive::{Limit, drive};
+use request::{Plan, Salt};
+
+/// Measures Cairn.
+#[derive(Parser)]
+#[command(name = "cairn-load", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Commands per second, beside an echo server, raw appends and the bare decision: one Markdown table.
+    Commands(commands::Args),
+    /// How fast a read model comes back from the log.
+    Rebuild(rebuild::Args),
+    /// Create files on a host that runs already, and say how fast that went.
+    Create(CreateArgs),
+    /// An HTTP server that does nothing else than answer, with answers as long as those of a host.
+    #[command(hide = true)]
+    Echo,
+}
+
+/// What to load.
+#[derive(clap::Args)]
+struct CreateArgs {
+    /// The host.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    address: SocketAddr,
+    /// The key.
+    #[arg(long, env = "CAIRN_KEY", hide_env_values = true)]
+    key: String,
+    /// The folder to create in; the root where none is given.
+    #[arg(long)]
+    parent: Option<Uuid>,
+    /// How many connections, each with one request at a time.
+    #[arg(long, default_value_t = 32)]
+    connections: usize,
+    /// For how long.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Commands(args) => on_one_thread(commands::run(args)),
+        Command::Rebuild(args) => on_one_thread(rebuild::run(args)),
+        Command::Create(args) => on_one_thread(create(args)),
+        Command::Echo => echo::serve(),
+    }
+}
+
+fn on_one_thread(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    runtime.block_on(tokio::task::LocalSet::new().run_until(work))
+}
+
+async fn create(args: CreateArgs) -> anyhow::Result<()> {
+    let plan = Plan::Create { parents: args.parent.into_iter().collect() };
+    let limit = Limit::Time(Duration::from_secs(args.seconds));
+    let measured = drive(args.address, &args.key, Salt::new(), plan, args.connections, limit).await?;
+    println!("{measured}");
+    Ok(())
+}

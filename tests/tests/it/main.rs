@@ -1,0 +1,16 @@
+//! Tests of a whole host over HTTP: one binary, so that it is linked once; one file for each promise.
+
+mod cascade;
+mod commands;
+mod crash;
+mod history;
+mod hostile;
+mod hot_file;
+mod idempotency;
+mod import;
+mod lifecycle;
+mod moves;
+mod names;
+mod permissions;
+mod problems;
+mod queries;
