@@ -179,6 +179,10 @@ impl Running {
                         () = stop.cancelled() => return,
                     }
                     pause = (pause * 2).min(PAUSE_MAX);
+                    // The tables say where to go on, whatever was remembered: somebody may have taken them away.
+                    if let Ok(position) = self.model.position().await {
+                        self.position.send_replace(position);
+                    }
                 }
             }
         }

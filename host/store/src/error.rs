@@ -36,8 +36,8 @@ pub enum Error {
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
-    /// The queue to the sequencer is full.
-    #[error("the queue of the store is full")]
+    /// The queue to the sequencer is full, or all connections for reading were in use for 5 seconds.
+    #[error("the store has too much to do")]
     Overloaded,
     /// Somebody else has moved the position on.
     #[error("the position is {actual}, not the expected {expected}")]
@@ -59,7 +59,11 @@ pub struct DatabaseError(#[source] pub(crate) sqlx::Error);
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        Self::Database(DatabaseError(error))
+        match error {
+            sqlx::Error::PoolTimedOut => Self::Overloaded,
+            sqlx::Error::PoolClosed => Self::Closed,
+            other => Self::Database(DatabaseError(other)),
+        }
     }
 }
 

@@ -10,6 +10,12 @@ use super::projection::Projection;
 use super::tables::Statement;
 use crate::shared::{Call, Context, Error, Fault, Result, Rows, Value};
 
+/// The most rows that a host gives for one call.
+const PAGE_ROWS: usize = 10_000;
+
+/// How many pages are asked for at once after the first.
+const PAGES_AT_ONCE: usize = 10;
+
 /// A question; its fields are the parameters. Derive it.
 pub trait Query: DeserializeOwned + JsonSchema {
     /// The answer.
@@ -58,6 +64,35 @@ impl Db {
         Ok(rows.pop().unwrap_or_default())
     }
 
+    /// All rows of a statement that may have more than a host gives for one call (10 000), but at most `most`. The
+    /// statement has two more parameters at its end, for `LIMIT` and `OFFSET`, and an order without ties. All pages are
+    /// read in one transaction, so none overlaps another.
+    ///
+    /// # Errors
+    /// The wish for the rows, which `?` hands on.
+    pub fn select_paged<const N: usize>(
+        &self,
+        statement: &Statement,
+        params: [Value; N],
+        most: usize,
+    ) -> Result<Rows> {
+        let page = |number: usize| {
+            let place = [PAGE_ROWS, number * PAGE_ROWS].map(|count| Value::from(count as u64));
+            Call { statement: statement.name, params: params.iter().cloned().chain(place).collect() }
+        };
+        let mut rows = Rows::default();
+        let mut pages = 0;
+        while rows.len() == pages * PAGE_ROWS && rows.len() < most {
+            let until = if pages == 0 { 1 } else { (pages + PAGES_AT_ONCE).min(most.div_ceil(PAGE_ROWS)) };
+            for part in self.select_all((pages..until).map(page).collect())? {
+                rows.0.extend(part.0);
+            }
+            pages = until;
+        }
+        rows.0.truncate(most);
+        Ok(rows)
+    }
+
     /// The rows of a fixed number of statements at once.
     ///
     /// # Errors
@@ -88,5 +123,49 @@ impl Statement {
     /// A call of this statement, for [`Db::select_all`].
     pub fn call<const N: usize>(&self, params: [Value; N]) -> Call {
         Call { statement: self.name, params: params.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NUMBERS: Statement = Statement::read("numbers", "", &[], &[]);
+
+    /// All of `total` numbered rows, and the number of rounds.
+    fn numbers(total: usize, most: usize) -> (Vec<u64>, usize) {
+        let mut answers: Vec<Rows> = Vec::new();
+        for round in 1.. {
+            match Db::new(answers.clone()).select_paged(&NUMBERS, [true.into()], most) {
+                Ok(rows) => return (rows.read(|row| row.take()).expect("numbers"), round),
+                Err(Error::Reads(calls)) => answers.extend(calls.iter().map(|call| {
+                    let [Value::Boolean(true), Value::Integer(limit), Value::Integer(offset)] =
+                        call.params[..]
+                    else {
+                        panic!("{call:?}")
+                    };
+                    let until = (offset + limit).min(i64::try_from(total).expect("small"));
+                    Rows((offset..until).map(|number| vec![Value::Integer(number)]).collect())
+                })),
+                Err(other) => panic!("{other}"),
+            }
+        }
+        unreachable!("the loop has no end")
+    }
+
+    #[test]
+    fn long_answers_come_in_pages_and_few_rounds() {
+        for (total, most, rounds) in [
+            (0, 9, 2),
+            (9_999, 100_000, 2),
+            (10_000, 100_000, 3),
+            (35_000, 100_000, 3),
+            (250_000, 500_000, 5),
+        ] {
+            let (found, taken) = numbers(total, most);
+            assert_eq!((found.len(), taken), (total, rounds), "{total}");
+            assert!(found.iter().zip(0..).all(|(number, place)| *number == place));
+        }
+        assert_eq!(numbers(35_000, 20_001).0.len(), 20_001);
     }
 }

@@ -57,7 +57,10 @@ async fn a_folder_goes_neither_into_itself_nor_below_itself() {
     let chain: Vec<Uuid> = (0..20).map(|_| new_id()).collect();
     for (index, id) in chain.iter().enumerate() {
         let parent = index.checked_sub(1).map(|above| chain[above]);
-        client.command("folder", *id, "create", json!({"name": "x", "parent_id": parent})).await.created();
+        client
+            .command("folder", *id, "create", json!({"name": format!("level {index}"), "parent_id": parent}))
+            .await
+            .created();
     }
     for below in &chain {
         let refused = client.command("folder", chain[0], "move", json!({"parent_id": below})).await;

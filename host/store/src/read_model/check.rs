@@ -10,11 +10,11 @@ use sqlparser::ast::{
     Statement, TableFactor, UnaryOperator, Value, ValueWithSpan, Visit, Visitor,
 };
 use sqlparser::dialect::SQLiteDialect;
-use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
-use sqlparser::tokenizer::{Location, Token, Tokenizer};
+use sqlparser::tokenizer::Location;
 
 use super::names::complaint_of_common_table;
+use super::place::place;
 
 /// Functions that a statement may call. Each means the same in SQLite and in PostgreSQL.
 pub(super) const FUNCTIONS: [&str; 32] = [
@@ -165,40 +165,6 @@ fn kind(statement: &Statement, access: AccessMode) -> Result<(), Complaint> {
             }
         }
     }
-}
-
-/// Where the host's relation goes: behind the statement's own `WITH`, or in front of everything.
-fn place(sql: &str) -> Result<(String, usize, bool), Complaint> {
-    let dialect = SQLiteDialect {};
-    let tokens = Tokenizer::new(&dialect, sql)
-        .tokenize_with_location()
-        .map_err(|error| Complaint::whole(error.to_string()))?;
-    let mut words = tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF));
-    let end = words.clone().next_back().filter(|last| last.token == Token::SemiColon);
-    let text = end.map_or(sql, |semicolon| &sql[..offset(sql, semicolon.span.start)]).to_owned();
-    let is = |token: &Token, wanted: Keyword| matches!(token, Token::Word(word) if word.keyword == wanted);
-    let Some(first) = words.next() else { return Err(Complaint::whole("it is empty")) };
-    if !is(&first.token, Keyword::WITH) {
-        return Ok((text, offset(sql, first.span.start), false));
-    }
-    let last = words.next().filter(|second| is(&second.token, Keyword::RECURSIVE)).unwrap_or(first);
-    Ok((text, offset(sql, last.span.end), true))
-}
-
-/// Where a line and a column are, in bytes.
-fn offset(sql: &str, at: Location) -> usize {
-    let (mut line, mut column) = (1, 1);
-    for (index, letter) in sql.char_indices() {
-        if (line, column) == (at.line, at.column) {
-            return index;
-        }
-        if letter == '\n' {
-            (line, column) = (line + 1, 1);
-        } else {
-            column += 1;
-        }
-    }
-    sql.len()
 }
 
 struct Reader<'a> {

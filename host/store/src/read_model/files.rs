@@ -13,7 +13,7 @@ use super::error::ManifestError;
 use super::fence::{self, Fence};
 use crate::error::Error;
 use crate::sqlite::log::unsigned;
-use crate::sqlite::{DERIVED, reading, writing};
+use crate::sqlite::{ACQUIRE_TIMEOUT, DERIVED, reading, writing};
 
 /// Connections that read one read model at the same time.
 const READ_CONNECTIONS: u32 = 4;
@@ -35,6 +35,10 @@ pub(super) async fn open(
     log_id: Uuid,
     head: Position,
 ) -> Result<SqliteConnection, Error> {
+    if !path.exists() {
+        // What may be left of its write-ahead log belongs to a file that is gone.
+        remove(path)?;
+    }
     // A lost tail costs nothing but its work: position and rows are lost together.
     let options = writing(path).synchronous(SqliteSynchronous::Normal);
     let found = match SqliteConnection::connect_with(&options).await {
@@ -126,12 +130,13 @@ fn fence(compiled: &Compiled, writes: bool) -> Arc<Fence> {
 }
 
 /// Connections for queries: read-only, with the log at their side for `readable`, inside the fence.
-pub(super) fn readers(path: &Path, log: PathBuf, compiled: &Compiled) -> SqlitePool {
+pub(super) fn readers(path: &Path, log: &Path, compiled: &Compiled) -> SqlitePool {
     let fence = fence(compiled, false);
     let log: Arc<str> = log.to_string_lossy().into();
     SqlitePoolOptions::new()
         .min_connections(0)
         .max_connections(READ_CONNECTIONS)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None)

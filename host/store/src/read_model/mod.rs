@@ -11,6 +11,7 @@ mod fence;
 mod files;
 mod group;
 mod names;
+mod place;
 mod readable;
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,7 @@ mod values;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use cairn_model::chain::Hash;
 use cairn_model::manifest::Projection;
@@ -54,10 +55,51 @@ pub struct ReadModel {
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
+    log_path: PathBuf,
+    log_id: Uuid,
     compiled: Compiled,
-    /// `None` after it was closed.
-    writer: Mutex<Option<SqliteConnection>>,
-    readers: SqlitePool,
+    writer: Mutex<Writer>,
+    /// Replaced together with the file.
+    readers: RwLock<SqlitePool>,
+}
+
+#[derive(Debug, Default)]
+struct Writer {
+    /// `None` after it failed; the next use opens another one.
+    connection: Option<SqliteConnection>,
+    closed: bool,
+}
+
+impl Inner {
+    fn readers(&self) -> SqlitePool {
+        // A pool is put there whole, so a panic elsewhere cannot have left half of one.
+        self.readers.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The connection for writing. If somebody has removed the file, there is a new one now, at position 0.
+    async fn connection<'w>(&self, writer: &'w mut Writer) -> Result<&'w mut SqliteConnection, Error> {
+        if writer.closed {
+            return Err(Error::Closed);
+        }
+        let is_gone = !self.path.exists();
+        if is_gone && let Some(connection) = writer.connection.take() {
+            tracing::warn!(path = %self.path.display(), "a read model's file is gone; it is built anew");
+            // It was the connection to a file that nobody can see.
+            let _ = connection.close().await;
+        }
+        match &mut writer.connection {
+            Some(connection) => Ok(connection),
+            none => {
+                // Where the log is by now does not matter: it only grows while this process lives.
+                let connection = files::open(&self.path, &self.compiled, self.log_id, Position::MAX).await?;
+                if is_gone {
+                    let readers = files::readers(&self.path, &self.log_path, &self.compiled);
+                    *self.readers.write().unwrap_or_else(PoisonError::into_inner) = readers;
+                }
+                Ok(none.insert(connection))
+            }
+        }
+    }
 }
 
 impl ReadModel {
@@ -70,10 +112,11 @@ impl ReadModel {
         let compiled = Compiled::new(projection)?;
         files::rehearse(&compiled).await?;
         let path = folder.read_model(&projection.name);
-        let writer = files::open(&path, &compiled, log_id, head).await?;
-        let readers = files::readers(&path, folder.log(), &compiled);
-        let writer = Mutex::new(Some(writer));
-        Ok(Self { inner: Arc::new(Inner { path, compiled, writer, readers }) })
+        let log_path = folder.log();
+        let connection = files::open(&path, &compiled, log_id, head).await?;
+        let readers = RwLock::new(files::readers(&path, &log_path, &compiled));
+        let writer = Mutex::new(Writer { connection: Some(connection), closed: false });
+        Ok(Self { inner: Arc::new(Inner { path, log_path, log_id, compiled, writer, readers }) })
     }
 
     /// The projection as it was declared.
@@ -87,22 +130,41 @@ impl ReadModel {
     /// [`Error::Database`].
     pub async fn position(&self) -> Result<Position, Error> {
         let position: i64 = sqlx::query_scalar("SELECT position FROM projection_positions")
-            .fetch_one(&self.inner.readers)
+            .fetch_one(&self.inner.readers())
             .await?;
         Ok(unsigned(position))
     }
 
     /// Applies the changes that the events after `from` up to `to` make, and moves the position, in one transaction.
     ///
+    /// If the file was removed meanwhile, there is a new one, and the answer is [`ApplyError::Fenced`] with position 0:
+    /// go on from there.
+    ///
     /// # Errors
     /// See [`ApplyError`]; nothing is changed then.
     pub async fn apply(&self, changes: Vec<Change>, from: Position, to: Position) -> Result<(), ApplyError> {
-        let compiled = &self.inner.compiled;
-        let ops = apply::check(compiled, changes)?;
+        let ops = apply::check(&self.inner.compiled, changes)?;
         let mut writer = self.inner.writer.lock().await;
-        let connection = writer.as_mut().ok_or(Error::Closed)?;
+        let applied = self.apply_ops(&mut writer, ops, from, to).await;
+        if matches!(applied, Err(ApplyError::Store(_)))
+            && let Some(connection) = writer.connection.take()
+        {
+            // Whatever is wrong with the connection: the next batch gets another one.
+            let _ = connection.close().await;
+        }
+        applied
+    }
+
+    async fn apply_ops(
+        &self,
+        writer: &mut Writer,
+        ops: Vec<group::Op>,
+        from: Position,
+        to: Position,
+    ) -> Result<(), ApplyError> {
+        let connection = self.inner.connection(writer).await?;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        apply::apply(&mut transaction, compiled, ops, from, to).await?;
+        apply::apply(&mut transaction, &self.inner.compiled, ops, from, to).await?;
         Ok(transaction.commit().await?)
     }
 
@@ -120,7 +182,7 @@ impl ReadModel {
     /// [`Error::Database`].
     pub async fn checksum(&self) -> Result<BTreeMap<Name, Hash>, Error> {
         let mut sums = BTreeMap::new();
-        let mut transaction = self.inner.readers.begin().await?;
+        let mut transaction = self.inner.readers().begin().await?;
         for table in &self.inner.compiled.tables {
             let mut digest = Sha256::new();
             let mut rows = sqlx::query(AssertSqlSafe(table.dump.clone())).fetch(&mut *transaction);
@@ -145,7 +207,7 @@ impl ReadModel {
     /// [`Error::Database`], [`Error::Closed`].
     pub async fn reset(&self) -> Result<(), Error> {
         let mut writer = self.inner.writer.lock().await;
-        let connection = writer.as_mut().ok_or(Error::Closed)?;
+        let connection = self.inner.connection(&mut writer).await?;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         for table in &self.inner.compiled.tables {
             let sql = format!("DELETE FROM \"{}\"", table.declared.name);
@@ -160,11 +222,13 @@ impl ReadModel {
     /// # Errors
     /// [`Error::Database`].
     pub async fn close(&self) -> Result<(), Error> {
-        self.inner.readers.close().await;
-        if let Some(connection) = self.inner.writer.lock().await.take() {
-            connection.close().await?;
+        self.inner.readers().close().await;
+        let mut writer = self.inner.writer.lock().await;
+        writer.closed = true;
+        match writer.connection.take() {
+            Some(connection) => Ok(connection.close().await?),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Closes it and removes its file.

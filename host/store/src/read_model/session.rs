@@ -67,7 +67,7 @@ pub struct Session {
 
 impl Session {
     pub(super) async fn begin(model: Arc<Inner>, principal: &Principal) -> Result<Self, Error> {
-        let mut transaction = model.readers.begin().await?;
+        let mut transaction = model.readers().begin().await?;
         let deadline = Arc::new(Deadline::new());
         let watched = deadline.clone();
         transaction.lock_handle().await?.set_progress_handler(INSTRUCTIONS, move || !watched.is_over());

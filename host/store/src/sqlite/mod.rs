@@ -13,6 +13,9 @@ pub(crate) mod snapshots;
 pub(crate) mod verify;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -32,6 +35,9 @@ use crate::options::Options;
 
 /// How long a statement waits for a lock that only a foreign process can hold.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a read waits for a connection.
+pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The write-ahead log is moved into the database whenever it has so many pages of 4 KiB.
 const CHECKPOINT_PAGES: &str = "8192";
@@ -103,6 +109,7 @@ impl Backend {
         let readers = SqlitePoolOptions::new()
             .min_connections(0)
             .max_connections(options.read_connections.max(1))
+            .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false)
             .idle_timeout(None)
             .max_lifetime(None)

@@ -38,7 +38,8 @@ pub(crate) struct Written {
 }
 
 /// Why a batch was not written, or may not have been.
-enum Failure {
+#[derive(Debug)]
+pub(super) enum Failure {
     /// It is known not to be in the log.
     NotWritten(Error),
     /// It cannot be known now.
@@ -156,7 +157,7 @@ impl Writer {
     }
 
     /// The facts of a batch. If somebody else has changed the file, what is remembered is dropped first.
-    async fn facts(&mut self, appends: &[Append]) -> Result<Facts, Failure> {
+    pub(super) async fn facts(&mut self, appends: &[Append]) -> Result<Facts, Failure> {
         for _ in 0..FOREIGN_WRITES_LIMIT {
             if self.data_version.is_none() {
                 self.refresh().await?;
@@ -182,7 +183,7 @@ impl Writer {
     ///
     /// Where it did not, its frames may still lie at the end of the write-ahead log, and a crash could bring them
     /// back; so something else is committed over them before anybody is told.
-    async fn settle(&mut self, plan: &Plan<'_>, error: sqlx::Error) -> Result<(), Failure> {
+    pub(super) async fn settle(&mut self, plan: &Plan<'_>, error: sqlx::Error) -> Result<(), Failure> {
         tracing::error!(%error, "a commit failed");
         self.disconnect().await;
         let before = self.tail;

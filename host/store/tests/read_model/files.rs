@@ -1,6 +1,6 @@
 //! The files of read models: kept when they fit, thrown away when they do not.
 
-use cairn_store::Store;
+use cairn_store::{ApplyError, Store};
 
 use crate::support::*;
 
@@ -89,4 +89,20 @@ async fn checksums_are_equal_for_equal_content_only() {
     assert_ne!(first.checksum().await.expect("sums"), second.checksum().await.expect("sums"));
     second.apply(vec![put(2, "b")], 1, 2).await.expect("applies");
     assert_eq!(first.checksum().await.expect("sums"), second.checksum().await.expect("sums"));
+}
+
+#[tokio::test]
+async fn a_file_that_is_removed_while_it_is_used_is_built_anew() {
+    let place = Place::new();
+    let (_store, model) = place.with(&small(vec![all_things()])).await;
+    model.apply(vec![put(1, "a")], 0, 3).await.expect("applies");
+    assert_eq!(things(&model).await, ["1=a"]);
+    for entry in std::fs::read_dir(place.folder.path().join("read")).expect("lists") {
+        std::fs::remove_file(entry.expect("an entry").path()).expect("removes");
+    }
+    let fenced = model.apply(vec![put(2, "b")], 3, 4).await;
+    assert!(matches!(fenced, Err(ApplyError::Fenced { expected: 3, actual: 0 })), "{fenced:?}");
+    assert_eq!(model.position().await.expect("reads"), 0);
+    model.apply(vec![put(1, "a"), put(2, "b")], 0, 4).await.expect("applies");
+    assert_eq!(things(&model).await, ["1=a", "2=b"]);
 }

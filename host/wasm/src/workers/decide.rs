@@ -24,7 +24,7 @@ pub(super) struct Ruling {
     /// The version that it rests on; `None` if it rests on nothing.
     pub version: Option<Version>,
     /// The access that the decision set.
-    pub access: Option<Arc<AccessRow>>,
+    pub access: Option<AccessRow>,
     /// Whether the state changed.
     pub changed: bool,
 }
@@ -339,13 +339,13 @@ fn change_access(
     resident: &mut Resident,
     access: Option<Access>,
     stream: &cairn_model::StreamRef,
-) -> Option<Arc<AccessRow>> {
+) -> Option<AccessRow> {
     if access == resident.access {
         return None;
     }
     resident.access.clone_from(&access);
     let access = Some(access.unwrap_or_default());
-    Some(Arc::new(AccessRow { stream: stream.clone(), version: resident.version, access }))
+    Some(AccessRow { stream: stream.clone(), version: resident.version, access })
 }
 
 /// A snapshot, if the events crossed the aggregate's interval.

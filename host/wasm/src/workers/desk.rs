@@ -11,7 +11,7 @@ use cairn_model::{Lineage, RecordedEvent, StreamKey, Version};
 
 use super::decide::Ruling;
 use super::gather::Hindrance;
-use super::hints::StateHint;
+use super::hints::{AccessHint, StateHint};
 use super::housing::{Housing, NoPlace};
 use super::slot::{Current, Loading, Missing, Resident, Slot};
 use super::{Asker, Message, Peek, PeekError, Shared, nothing};
@@ -20,7 +20,7 @@ use crate::component::Component;
 use crate::convert;
 use crate::fault::{Fault, FaultKind};
 use crate::limits::Limits;
-use crate::work::{Basis, Decided, Fetch, Fetched, Host, Task, Ticket, Verdict, Work};
+use crate::work::{Basis, Decided, Fetch, Fetched, Host, Task, Ticket, Work};
 
 pub(super) struct Desk<H: Host> {
     pub shared: Arc<Shared<H>>,
@@ -38,22 +38,25 @@ pub(super) enum Request {
     Chain { asker: Asker, from: StreamKey, fresh: bool },
 }
 
-/// How far a piece of work has come.
-pub(super) enum Step {
-    /// It waits for an answer.
+/// Whether a decision can be made on the resident aggregate.
+enum Readiness {
+    Ready,
+    /// Its history is being fetched.
     Wait,
-    Done(Ruling),
+    Failed(PeekError),
 }
 
 impl<H: Host> Desk<H> {
-    pub fn new(shared: Arc<Shared<H>>, index: usize) -> Self {
+    pub fn new(shared: Arc<Shared<H>>, index: usize, life: u64) -> Self {
         let limits = if index < shared.homes {
             shared.limits
         } else {
             Limits { aggregates_per_instance: 1, instances_per_worker: 2, ..shared.limits }
         };
         let housing = Housing::new(limits, shared.permits.clone());
-        Self { index, housing, requests: HashMap::new(), accepted: 0, next_id: 1, shared }
+        // Answers to what an earlier life asked must not be taken for answers to this one.
+        let next_id = life << 40;
+        Self { index, housing, requests: HashMap::new(), accepted: 0, next_id, shared }
     }
 
     fn is_quarantine(&self) -> bool {
@@ -70,11 +73,11 @@ impl<H: Host> Desk<H> {
         while slot.loading.is_none() {
             let Some(mut current) = self.next(slot) else { break };
             match self.step(slot, &mut current) {
-                Step::Wait => {
+                Some(ruling) => self.answer(slot, current, ruling),
+                None => {
                     slot.current = Some(current);
                     return;
                 }
-                Step::Done(ruling) => self.answer(slot, current, ruling),
             }
         }
         // An aggregate without events is not worth a place: anybody can ask for any number of them.
@@ -118,56 +121,78 @@ impl<H: Host> Desk<H> {
         None
     }
 
-    fn step(&mut self, slot: &mut Slot<H::Caller>, current: &mut Current<H::Caller>) -> Step {
+    /// Brings work to its ruling; `None` while it waits for something.
+    fn step(&mut self, slot: &mut Slot<H::Caller>, current: &mut Current<H::Caller>) -> Option<Ruling> {
         if let Some(error) = current.gathered.failed.take() {
-            return Step::Done(Ruling::failed(error));
+            return Some(Ruling::failed(error));
         }
-        if let Err(step) = self.make_resident(slot, current) {
-            return step;
+        match self.make_resident(slot, current) {
+            Readiness::Ready => {}
+            Readiness::Wait => return None,
+            Readiness::Failed(error) => {
+                self.note(&current.work, &error);
+                return Some(Ruling::failed(error));
+            }
         }
         loop {
             match self.gather(slot, current) {
                 Ok(()) => {}
                 Err(Hindrance::Missing(missing)) => {
                     missing.into_iter().for_each(|missing| self.ask_for(slot, current, missing));
-                    return Step::Wait;
+                    return None;
                 }
-                Err(Hindrance::Fault(fault)) => return Step::Done(self.fault(slot, fault)),
+                Err(Hindrance::Fault(fault)) => return Some(self.fault(slot, current, fault)),
             }
             match self.decide(slot, current) {
-                Ok(Some(ruling)) => return Step::Done(ruling),
+                Ok(Some(ruling)) => return Some(ruling),
                 Ok(None) => {}
-                Err(fault) => return Step::Done(self.fault(slot, fault)),
+                Err(fault) => return Some(self.fault(slot, current, fault)),
             }
         }
     }
 
     /// The ruling on work whose guest failed. The instance goes with everything in it.
-    fn fault(&mut self, slot: &mut Slot<H::Caller>, fault: Fault) -> Ruling {
+    fn fault(&mut self, slot: &mut Slot<H::Caller>, current: &Current<H::Caller>, fault: Fault) -> Ruling {
+        self.lose_resident(slot);
+        let error = PeekError::Fault(fault);
+        self.note(&current.work, &error);
+        Ruling::failed(error)
+    }
+
+    fn note(&self, work: &Work<H::Caller>, error: &PeekError) {
+        if matches!(error, PeekError::Fault(_)) {
+            self.shared.quarantine.note(work);
+        }
+    }
+
+    /// Gives up an aggregate with its whole instance.
+    fn lose_resident(&mut self, slot: &mut Slot<H::Caller>) {
         if let Some(resident) = slot.resident.take() {
             self.housing.retire(resident.house);
             self.forget_state(slot, &resident);
         }
-        Ruling::failed(PeekError::Fault(fault))
     }
 
     fn answer(&mut self, slot: &mut Slot<H::Caller>, current: Current<H::Caller>, ruling: Ruling) {
         let Current { work, reads, .. } = current;
         let basis = match (&slot.resident, ruling.version) {
             (Some(resident), Some(version)) => {
-                Basis { version, reads: reads.into_reads(), lineage: resident.lineage.clone() }
+                let (reads, rests_on) = reads.into_parts();
+                let lineage = match rests_on.is_empty() {
+                    true => resident.lineage.clone(),
+                    false => resident.lineage.resting_on(rests_on),
+                };
+                Basis { version, reads, lineage }
             }
             _ => nothing(),
         };
-        if matches!(ruling.verdict, Verdict::Fault(_)) {
-            self.shared.quarantine.note(&work);
-        }
         self.shared.answer(self.index, work, Decided { verdict: ruling.verdict, basis });
         // Only now: who reads these decides behind this decision, and has to be appended behind it.
-        if let Some(row) = ruling.access {
-            self.shared.hints.set_access(slot.stream.clone(), row);
-        }
         let Some(resident) = &mut slot.resident else { return };
+        if let Some(row) = ruling.access {
+            let hint = AccessHint { row, lineage: Some(resident.lineage.clone()) };
+            self.shared.hints.set_access(slot.stream.clone(), Arc::new(hint));
+        }
         if ruling.changed && std::mem::take(&mut resident.hinted) {
             self.shared.hints.drop_state(&slot.stream);
         }
@@ -181,29 +206,26 @@ impl<H: Host> Desk<H> {
     }
 
     /// Sees to it that the aggregate is there as the work's component has it.
-    fn make_resident(
-        &mut self,
-        slot: &mut Slot<H::Caller>,
-        current: &mut Current<H::Caller>,
-    ) -> Result<(), Step> {
+    fn make_resident(&mut self, slot: &mut Slot<H::Caller>, current: &mut Current<H::Caller>) -> Readiness {
         let component = current.work.component.clone();
         if !self.is_usable(slot, &component) {
             self.drop_resident(slot);
             let creates = matches!(&current.work.task, Task::Command(call) if call.creates);
             if !creates || current.work.attempts > 0 {
                 self.load(slot, component, false);
-                return Err(Step::Wait);
+                return Readiness::Wait;
             }
             // Most streams that somebody wants to make are new; the log checks whether this one is.
-            let settled = self.settle(slot, &component, None, &[]);
-            settled.map_err(|error| Step::Done(Ruling::failed(error)))?;
+            if let Err(error) = self.settle(slot, &component, None, &[]) {
+                return Readiness::Failed(error);
+            }
         }
         if let Some(resident) = &slot.resident
             && resident.incarnation != current.incarnation
         {
             current.restart(resident.incarnation);
         }
-        Ok(())
+        Readiness::Ready
     }
 
     fn is_usable(&self, slot: &Slot<H::Caller>, component: &Component) -> bool {
@@ -268,7 +290,10 @@ impl<H: Host> Desk<H> {
         };
         if let Err(error) = result {
             match &mut slot.current {
-                Some(current) => current.gathered.failed = Some(error.clone()),
+                Some(current) => {
+                    self.note(&current.work, &error);
+                    current.gathered.failed = Some(error.clone());
+                }
                 None if matches!(error, PeekError::Fault(_)) => {
                     self.shared.quarantine.note_stream(&slot.stream, component.digest());
                 }
@@ -383,11 +408,8 @@ impl<H: Host> Desk<H> {
             return;
         }
         let state = self.state_hint(slot).map_err(PeekError::Fault);
-        if let Err(PeekError::Fault(_)) = &state {
-            if let Some(resident) = slot.resident.take() {
-                self.housing.retire(resident.house);
-                self.forget_state(slot, &resident);
-            }
+        if state.is_err() {
+            self.lose_resident(slot);
             self.shared.quarantine.note_stream(&slot.stream, peek.component.digest());
         }
         self.reply(peek, state);
@@ -414,6 +436,7 @@ impl<H: Host> Desk<H> {
             version: resident.version,
             state: state.map(Bytes::from),
             access: resident.access.clone(),
+            lineage: resident.lineage.clone(),
         });
         resident.hinted = true;
         self.shared.hints.set_state(slot.stream.clone(), hint.clone());
@@ -426,7 +449,7 @@ impl<H: Host> Desk<H> {
         from: &StreamKey,
         fresh: bool,
         fetched: Fetched,
-    ) -> Result<Vec<(StreamKey, Arc<AccessRow>)>, PeekError> {
+    ) -> Result<Vec<(StreamKey, Arc<AccessHint>)>, PeekError> {
         let mut rows = match fetched {
             Fetched::AccessChain(rows) => rows,
             Fetched::Failed(cause) => return Err(PeekError::Unavailable(cause)),
@@ -437,7 +460,9 @@ impl<H: Host> Desk<H> {
         if !rows.iter().any(|row| row.stream == from.local()) {
             rows.push(AccessRow { stream: from.local(), version: 0, access: None });
         }
-        let rows: Vec<_> = rows.into_iter().map(|row| (row.stream.of(&from.tenant), Arc::new(row))).collect();
+        let hint =
+            |row: AccessRow| (row.stream.of(&from.tenant), Arc::new(AccessHint { row, lineage: None }));
+        let rows: Vec<_> = rows.into_iter().map(hint).collect();
         for (stream, row) in &rows {
             if fresh {
                 self.shared.hints.set_access(stream.clone(), row.clone());

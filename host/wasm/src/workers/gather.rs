@@ -3,8 +3,7 @@
 
 use std::sync::Arc;
 
-use cairn_model::access::AccessRow;
-use cairn_model::{Access, Name, Permissions, StreamKey, StreamRef};
+use cairn_model::{Access, Name, Permissions, StreamRef};
 
 use super::desk::Desk;
 use super::hints::StateHint;
@@ -95,8 +94,7 @@ impl<H: Host> Desk<H> {
             if sum == Permissions::ALL {
                 break;
             }
-            let row = self.row(slot, current, &parent)?;
-            let Some(access) = &row.access else { break };
+            let Some(access) = self.access(slot, current, &parent)? else { break };
             sum = sum.union(access.granted_here(&principal));
             next = access.inherited_from().cloned();
         }
@@ -144,7 +142,7 @@ impl<H: Host> Desk<H> {
             hint.inspect(|hint| _ = current.gathered.states.insert(key.clone(), hint.clone()))
         });
         let Some(hint) = known else { return Err(NotHere::Missing(Missing::State(key))) };
-        current.reads.stream(&key, hint.version);
+        current.reads.stream(&key, &hint);
         Ok(hint)
     }
 
@@ -158,36 +156,31 @@ impl<H: Host> Desk<H> {
         let mut chain = Vec::new();
         let mut next = Some(stream.clone());
         while let Some(link) = next.take().filter(|_| chain.len() < CHAIN_LINKS) {
-            let row = self.row(slot, current, &link)?;
+            let access = self.access(slot, current, &link)?;
             chain.push((link.aggregate, IdText::new(link.id)));
-            next = row.access.as_ref().and_then(|access| access.parent.clone());
+            next = access.and_then(|access| access.parent);
         }
         Ok(chain)
     }
 
     /// A link of a chain. What the decision's own stream has is covered by its version, everything else is noted.
-    fn row(
+    fn access(
         &self,
         slot: &Slot<H::Caller>,
         current: &mut Current<H::Caller>,
         stream: &StreamRef,
-    ) -> Result<Arc<AccessRow>, NotHere> {
+    ) -> Result<Option<Access>, NotHere> {
         let key = stream.of(&slot.stream.tenant);
         if key == slot.stream {
-            let access = slot.resident.as_ref().and_then(|resident| resident.access.clone());
-            return Ok(Arc::new(AccessRow { stream: stream.clone(), version: 0, access }));
+            return Ok(slot.resident.as_ref().and_then(|resident| resident.access.clone()));
         }
         let known = current.gathered.rows.get(&key).cloned().or_else(|| {
             let hint = if current.work.attempts == 0 { self.shared.hints.access(&key) } else { None };
             hint.inspect(|hint| _ = current.gathered.rows.insert(key.clone(), hint.clone()))
         });
-        let Some(row) = known else { return Err(NotHere::Missing(Missing::Chain(key))) };
-        self.note(current, &key, &row);
-        Ok(row)
-    }
-
-    fn note(&self, current: &mut Current<H::Caller>, key: &StreamKey, row: &AccessRow) {
-        current.reads.access(key, row.version);
+        let Some(hint) = known else { return Err(NotHere::Missing(Missing::Chain(key))) };
+        current.reads.access(&key, &hint);
+        Ok(hint.row.access.clone())
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cairn_model::access::AccessRow;
-use cairn_model::{Access, StreamKey, Version};
+use cairn_model::{Access, Lineage, StreamKey, Version};
 use moka::sync::Cache;
 
 use crate::limits::Limits;
@@ -19,12 +19,22 @@ pub(super) struct StateHint {
     /// JSON; `None` where the stream has no events.
     pub state: Option<Bytes>,
     pub access: Option<Access>,
+    /// What it rests on, as some of it may not be committed yet.
+    pub lineage: Lineage,
+}
+
+/// Who may do what with an aggregate.
+#[derive(Debug)]
+pub(super) struct AccessHint {
+    pub row: AccessRow,
+    /// What it rests on; `None` if it came from the log.
+    pub lineage: Option<Lineage>,
 }
 
 #[derive(Debug)]
 pub(super) struct Hints {
     states: Cache<StreamKey, Arc<StateHint>>,
-    access: Cache<StreamKey, Arc<AccessRow>>,
+    access: Cache<StreamKey, Arc<AccessHint>>,
 }
 
 impl Hints {
@@ -51,18 +61,18 @@ impl Hints {
         self.states.invalidate(stream);
     }
 
-    pub fn access(&self, stream: &StreamKey) -> Option<Arc<AccessRow>> {
+    pub fn access(&self, stream: &StreamKey) -> Option<Arc<AccessHint>> {
         self.access.get(stream)
     }
 
     /// Remembers what was just decided.
-    pub fn set_access(&self, stream: StreamKey, row: Arc<AccessRow>) {
+    pub fn set_access(&self, stream: StreamKey, row: Arc<AccessHint>) {
         self.access.insert(stream, row);
     }
 
     /// Remembers what the log has, unless something newer is known that is on its way to the log.
-    pub fn set_committed_access(&self, stream: StreamKey, row: &Arc<AccessRow>) {
-        if self.access.get(&stream).is_none_or(|known| known.version < row.version) {
+    pub fn set_committed_access(&self, stream: StreamKey, row: &Arc<AccessHint>) {
+        if self.access.get(&stream).is_none_or(|known| known.row.version < row.row.version) {
             self.access.insert(stream, row.clone());
         }
     }

@@ -4,12 +4,11 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cairn_model::access::AccessRow;
 use cairn_model::chain::Hash;
 use cairn_model::{Access, Lineage, Name, Permissions, Read, StreamKey, StreamRef, Timestamp, Version};
 use wasmtime::component::ResourceAny;
 
-use super::hints::StateHint;
+use super::hints::{AccessHint, StateHint};
 use super::{Peek, PeekError};
 use crate::component::Component;
 use crate::convert::IdText;
@@ -126,7 +125,7 @@ impl<C> Current<C> {
 #[derive(Default)]
 pub(super) struct Gathered {
     pub states: HashMap<StreamKey, Arc<StateHint>>,
-    pub rows: HashMap<StreamKey, Arc<AccessRow>>,
+    pub rows: HashMap<StreamKey, Arc<AccessHint>>,
     pub outstanding: HashSet<Missing>,
     pub failed: Option<PeekError>,
 }
@@ -163,20 +162,26 @@ pub(super) enum Answered {
 pub(super) struct ReadSet {
     streams: HashMap<StreamKey, Version>,
     access: HashMap<StreamKey, Version>,
+    rests_on: Vec<Lineage>,
 }
 
 impl ReadSet {
-    pub fn stream(&mut self, stream: &StreamKey, version: Version) {
-        self.streams.insert(stream.clone(), version);
+    pub fn stream(&mut self, stream: &StreamKey, hint: &StateHint) {
+        if self.streams.insert(stream.clone(), hint.version).is_none() {
+            self.rests_on.push(hint.lineage.clone());
+        }
     }
 
-    pub fn access(&mut self, stream: &StreamKey, version: Version) {
-        self.access.insert(stream.clone(), version);
+    pub fn access(&mut self, stream: &StreamKey, hint: &AccessHint) {
+        if self.access.insert(stream.clone(), hint.row.version).is_none() {
+            self.rests_on.extend(hint.lineage.clone());
+        }
     }
 
-    pub fn into_reads(self) -> Vec<Read> {
+    /// The reads, and the lineages of those that may not be committed yet.
+    pub fn into_parts(self) -> (Vec<Read>, Vec<Lineage>) {
         let streams = self.streams.into_iter().map(|(stream, version)| Read::Stream(stream, version));
         let access = self.access.into_iter().map(|(stream, version)| Read::Access(stream, version));
-        streams.chain(access).collect()
+        (streams.chain(access).collect(), self.rests_on)
     }
 }

@@ -20,8 +20,9 @@ pub(super) struct Worker<H: Host> {
 }
 
 impl<H: Host> Worker<H> {
-    pub fn new(shared: Arc<Shared<H>>, index: usize) -> Self {
-        Self { streams: HashMap::new(), desk: Desk::new(shared, index) }
+    /// The thread's worker in its first, second, … life.
+    pub fn new(shared: Arc<Shared<H>>, index: usize, life: u64) -> Self {
+        Self { streams: HashMap::new(), desk: Desk::new(shared, index, life) }
     }
 
     /// Works until it is told to stop.

@@ -41,7 +41,7 @@ impl Policy for FolderCascade {
 /// Deletes what lives below, the deepest first, so that nothing ever lives in a deleted folder for long.
 fn take_along(folder: Uuid, folder_id: Uuid, deletion: Uuid, db: &Db) -> Result<Reaction> {
     let below: Vec<(Uuid, ItemKind, u32)> = db
-        .select(&LIVING_BELOW, [folder.into()])?
+        .select_paged(&LIVING_BELOW, [folder.into()], usize::MAX)?
         .read(|row| Ok((row.take()?, read_kind(row)?, row.take()?)))?;
     let deepest = below.iter().map(|(_, _, depth)| *depth).max().unwrap_or(0);
     let mut reaction = Reaction::none();
@@ -63,7 +63,7 @@ fn take_along(folder: Uuid, folder_id: Uuid, deletion: Uuid, db: &Db) -> Result<
 /// Restores what went along, the highest first, so that everything comes back into a living folder.
 fn bring_back(deletion: Uuid, db: &Db) -> Result<Reaction> {
     let gone: Vec<(Uuid, ItemKind, u32, Uuid)> = db
-        .select(&GONE_WITH, [deletion.into()])?
+        .select_paged(&GONE_WITH, [deletion.into()], usize::MAX)?
         .read(|row| Ok((row.take()?, read_kind(row)?, row.take()?, row.take()?)))?;
     let highest = gone.iter().map(|(_, _, depth, _)| *depth).min().unwrap_or(0);
     let mut reaction = Reaction::none();

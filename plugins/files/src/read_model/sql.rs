@@ -206,7 +206,7 @@ pub const ROOT_CHILDREN: Statement = Statement::read(
     ITEM,
 );
 
-/// What is below a folder, folders before what is in them.
+/// What is below a folder.
 pub const TREE: Statement = Statement::read(
     "tree",
     concat!(
@@ -215,9 +215,9 @@ pub const TREE: Statement = Statement::read(
         ", t.depth FROM folder_tree AS t JOIN file_views AS v ON v.id = t.descendant \
          JOIN readable AS r ON r.aggregate = v.kind AND r.id = v.id \
          WHERE t.ancestor = $1 AND t.depth >= 1 AND t.depth <= $2 AND v.is_deleted = FALSE \
-         ORDER BY t.depth, v.name_key, v.id LIMIT $3"
+         ORDER BY t.descendant LIMIT $3 OFFSET $4"
     ),
-    &[Column::uuid("folder_id"), Column::integer("depth"), Column::integer("most")],
+    &[Column::uuid("folder_id"), Column::integer("depth"), Column::integer("most"), Column::integer("skip")],
     ITEM_AT_DEPTH,
 );
 
@@ -228,9 +228,9 @@ pub const WHOLE_TREE: Statement = Statement::read(
         "SELECT ",
         item_columns!(),
         readable_items!(),
-        "WHERE v.is_deleted = FALSE ORDER BY v.name_key, v.id LIMIT $1"
+        "WHERE v.is_deleted = FALSE ORDER BY v.id LIMIT $1 OFFSET $2"
     ),
-    &[Column::integer("most")],
+    &[Column::integer("most"), Column::integer("skip")],
     ITEM,
 );
 
@@ -330,23 +330,23 @@ pub const SECURITY: Statement = Statement::read(
     &[Column::text("kind"), Column::uuid("owner_id"), Column::boolean("inherits")],
 );
 
-/// What lives below a folder, for the policy that deletes it: the deepest first, files before folders.
+/// What lives below a folder, for the policy that deletes it.
 pub const LIVING_BELOW: Statement = Statement::read(
     "living_below",
     "SELECT v.id, v.kind, t.depth FROM folder_tree AS t JOIN file_views AS v ON v.id = t.descendant \
-     WHERE t.ancestor = $1 AND t.depth >= 1 AND v.is_deleted = FALSE ORDER BY t.depth DESC, v.kind, v.id",
-    &[Column::uuid("folder_id")],
+     WHERE t.ancestor = $1 AND t.depth >= 1 AND v.is_deleted = FALSE ORDER BY t.descendant LIMIT $2 OFFSET $3",
+    &[Column::uuid("folder_id"), Column::integer("most"), Column::integer("skip")],
     &[Column::uuid("id"), Column::text("kind"), Column::integer("depth")],
 );
 
-/// What went with a deletion, for the policy that undoes it: what is highest in the tree first.
+/// What went with a deletion, for the policy that undoes it.
 pub const GONE_WITH: Statement = Statement::read(
     "gone_with",
     "SELECT v.id, v.kind, max(t.depth) AS depth, v.deletion_folder \
      FROM file_views AS v JOIN folder_tree AS t ON t.descendant = v.id \
      WHERE v.deletion_id = $1 AND v.deletion_folder IS NOT NULL \
-     GROUP BY v.id, v.kind, v.deletion_folder ORDER BY 3, v.kind DESC, v.id",
-    &[Column::uuid("deletion_id")],
+     GROUP BY v.id, v.kind, v.deletion_folder ORDER BY v.id LIMIT $2 OFFSET $3",
+    &[Column::uuid("deletion_id"), Column::integer("most"), Column::integer("skip")],
     &[Column::uuid("id"), Column::text("kind"), Column::integer("depth"), Column::uuid("deletion_folder")],
 );
 

@@ -10,8 +10,8 @@ use super::item::no_such;
 use crate::domain::ItemKind;
 use crate::read_model::Files;
 
-/// The most items of a tree.
-const TREE_LIMIT: u32 = 100_000;
+/// The most items of a tree: what fits into the 32 MiB that a host takes for one answer.
+const TREE_LIMIT: usize = 50_000;
 
 /// Stands in a path for a folder that the caller may not read.
 const UNREADABLE: &str = "…";
@@ -36,16 +36,17 @@ impl QueryHandler<FolderTree> for Files {
         if depth == 0 {
             return Err(Rejection::invalid_field("/depth", "a depth is at least 1").into());
         }
-        let most = Value::from(TREE_LIMIT + 1);
+        let most = TREE_LIMIT + 1;
         let items = match query.folder_id {
-            None => with_places(small_enough(db.select(&WHOLE_TREE, [most])?)?.read(ItemView::read)?, None),
+            None => with_places(
+                small_enough(db.select_paged(&WHOLE_TREE, [], most)?)?.read(ItemView::read)?,
+                None,
+            ),
             Some(id) => {
-                let folder = ITEM_BY_ID.call([id.into(), ItemKind::Folder.name().into()]);
-                let below = TREE.call([id.into(), depth.into(), most]);
-                let [folder, below] = db.select_each([folder, below])?;
-                if folder.is_empty() {
+                if db.select(&ITEM_BY_ID, [id.into(), ItemKind::Folder.name().into()])?.is_empty() {
                     return Err(no_such("folder", id));
                 }
+                let below = db.select_paged(&TREE, [id.into(), depth.into()], most)?;
                 with_places(small_enough(below)?.read(ItemView::read_at_depth)?, Some(id))
             }
         };
@@ -55,7 +56,7 @@ impl QueryHandler<FolderTree> for Files {
 }
 
 fn small_enough(rows: Rows) -> Result<Rows> {
-    if rows.len() <= TREE_LIMIT as usize {
+    if rows.len() <= TREE_LIMIT {
         return Ok(rows);
     }
     let message = format!("the tree has more than {TREE_LIMIT} items; ask for a folder or a depth");
