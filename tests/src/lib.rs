@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 pub use built::{files_import, files_plugin, guest};
 pub use client::{Answer, Client};
-pub use dump::{copy_folder, read_model, sqlite};
+pub use dump::{all_items, copy_folder, read_model, sqlite};
 pub use host::{Builder, TestHost};
 pub use random::Random;
 use uuid::Uuid;

@@ -45,7 +45,6 @@ impl Engine {
             .map_err(|error| EngineError::Engine(format!("{error:#}")))?;
         let weak = wasm.weak();
         let tick = Duration::from_millis(limits.tick_ms.max(1));
-        // One tick for each rest, never several at once to catch up: a process that did not run has not used any time.
         let ticker = move || {
             while let Some(engine) = weak.upgrade() {
                 engine.increment_epoch();
@@ -60,11 +59,6 @@ impl Engine {
     /// The limits it was made with.
     pub const fn limits(&self) -> &Limits {
         &self.limits
-    }
-
-    /// A time as a number of ticks, never shorter than it.
-    pub(crate) fn ticks(&self, ms: u64) -> u64 {
-        ms.div_ceil(self.limits.tick_ms.max(1)) + 1
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wasmtime::component::{HasSelf, ResourceAny};
 use wasmtime::{ResourceLimiter, Store};
@@ -13,23 +13,24 @@ use crate::bindings::cairn::plugin::{log, types};
 use crate::bindings::exports::cairn::plugin::{aggregates, policies, projections, queries};
 use crate::bindings::{Plugin, exports::cairn::plugin::manifest};
 use crate::component::Component;
+use crate::deadline::{Deadline, STEP_TICKS};
 use crate::engine::Permit;
 use crate::fault::{Fault, FaultKind, MemoryExceeded};
 use crate::limits::Limits;
 
-/// How long a guest may take, in the engine's ticks.
+/// How long calls of each kind may take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ticks {
-    pub decision: u64,
-    pub load: u64,
-    pub call: u64,
+struct Times {
+    decision: Duration,
+    load: Duration,
+    call: Duration,
 }
 
 /// An instance.
 pub(crate) struct Guest {
     store: Store<GuestState>,
     plugin: Plugin,
-    ticks: Ticks,
+    times: Times,
     /// Released after the store: fields are dropped in their order.
     permit: Permit,
 }
@@ -40,6 +41,12 @@ pub(crate) struct GuestState {
     memory_bytes: usize,
     limits: Limits,
     last_words: Option<String>,
+    deadline: Deadline,
+}
+
+fn begin(store: &mut Store<GuestState>, time: Duration) {
+    store.data_mut().deadline.begin(time);
+    store.set_epoch_deadline(STEP_TICKS);
 }
 
 impl Guest {
@@ -47,20 +54,23 @@ impl Guest {
     pub fn new(component: &Component, permit: Permit) -> Result<Self, Fault> {
         let engine = component.engine();
         let limits = engine.limits;
-        let state = GuestState { log: component.log().clone(), memory_bytes: 0, limits, last_words: None };
+        let log = component.log().clone();
+        let state =
+            GuestState { log, memory_bytes: 0, limits, last_words: None, deadline: Deadline::default() };
         let mut store = Store::new(&engine.wasm, state);
         store.limiter(|state| state);
         store.set_hostcall_fuel(limits.output_bytes);
-        let ticks = Ticks {
-            decision: engine.ticks(limits.decision_ms),
-            load: engine.ticks(limits.load_ms),
-            call: engine.ticks(limits.call_ms),
+        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().deadline.look()));
+        let times = Times {
+            decision: Duration::from_millis(limits.decision_ms),
+            load: Duration::from_millis(limits.load_ms),
+            call: Duration::from_millis(limits.call_ms),
         };
-        store.set_epoch_deadline(ticks.load);
+        begin(&mut store, times.load);
         let plugin = component.pre().instantiate(&mut store);
         let plugin =
             plugin.map_err(|error| Fault::from_engine(&error, store.data_mut().last_words.take()))?;
-        Ok(Self { store, plugin, ticks, permit })
+        Ok(Self { store, plugin, times, permit })
     }
 
     /// Exchanges the right by which it exists.
@@ -75,16 +85,16 @@ impl Guest {
 
     fn call<T>(
         &mut self,
-        ticks: u64,
+        time: Duration,
         call: impl FnOnce(&Plugin, &mut Store<GuestState>) -> wasmtime::Result<T>,
     ) -> Result<T, Fault> {
-        self.store.set_epoch_deadline(ticks);
+        begin(&mut self.store, time);
         call(&self.plugin, &mut self.store)
             .map_err(|error| Fault::from_engine(&error, self.store.data_mut().last_words.take()))
     }
 
     pub fn describe(&mut self) -> Result<manifest::Manifest, Fault> {
-        self.call(self.ticks.load, |plugin, store| plugin.cairn_plugin_manifest().call_describe(store))
+        self.call(self.times.load, |plugin, store| plugin.cairn_plugin_manifest().call_describe(store))
     }
 
     pub fn restore(
@@ -93,8 +103,8 @@ impl Guest {
         id: &str,
         snapshot: Option<aggregates::Snapshot<'_>>,
     ) -> Result<ResourceAny, Fault> {
-        let ticks = if snapshot.is_some() { self.ticks.load } else { self.ticks.decision };
-        let result = self.call(ticks, |plugin, store| {
+        let time = if snapshot.is_some() { self.times.load } else { self.times.decision };
+        let result = self.call(time, |plugin, store| {
             plugin.cairn_plugin_aggregates().aggregate().call_restore(store, aggregate, id, snapshot)
         })?;
         result.map_err(|fault| own_words(&fault))
@@ -106,21 +116,21 @@ impl Guest {
         aggregate: ResourceAny,
         events: &[types::Event<'_>],
     ) -> Result<aggregates::Touched, Fault> {
-        self.apply_within(self.ticks.decision, aggregate, events)
+        self.apply_within(self.times.decision, aggregate, events)
     }
 
     /// Folds a page of history.
     pub fn fold(&mut self, aggregate: ResourceAny, events: &[types::Event<'_>]) -> Result<(), Fault> {
-        self.apply_within(self.ticks.load, aggregate, events).map(drop)
+        self.apply_within(self.times.load, aggregate, events).map(drop)
     }
 
     fn apply_within(
         &mut self,
-        ticks: u64,
+        time: Duration,
         aggregate: ResourceAny,
         events: &[types::Event<'_>],
     ) -> Result<aggregates::Touched, Fault> {
-        let result = self.call(ticks, |plugin, store| {
+        let result = self.call(time, |plugin, store| {
             plugin.cairn_plugin_aggregates().aggregate().call_apply(store, aggregate, events)
         })?;
         result.map_err(|fault| own_words(&fault))
@@ -134,7 +144,7 @@ impl Guest {
         payload: &[u8],
         answers: &[aggregates::Answer<'_>],
     ) -> Result<aggregates::Outcome, Fault> {
-        let result = self.call(self.ticks.decision, |plugin, store| {
+        let result = self.call(self.times.decision, |plugin, store| {
             let exports = plugin.cairn_plugin_aggregates().aggregate();
             exports.call_handle(store, aggregate, context, command, payload, answers)
         })?;
@@ -142,36 +152,36 @@ impl Guest {
     }
 
     pub fn snapshot(&mut self, aggregate: ResourceAny) -> Result<Vec<u8>, Fault> {
-        self.call(self.ticks.load, |plugin, store| {
+        self.call(self.times.load, |plugin, store| {
             plugin.cairn_plugin_aggregates().aggregate().call_snapshot(store, aggregate)
         })
     }
 
     pub fn state(&mut self, aggregate: ResourceAny) -> Result<Option<Vec<u8>>, Fault> {
-        self.call(self.ticks.load, |plugin, store| {
+        self.call(self.times.load, |plugin, store| {
             plugin.cairn_plugin_aggregates().aggregate().call_state(store, aggregate)
         })
     }
 
     pub fn access(&mut self, aggregate: ResourceAny) -> Result<Option<aggregates::Access>, Fault> {
-        self.call(self.ticks.decision, |plugin, store| {
+        self.call(self.times.decision, |plugin, store| {
             plugin.cairn_plugin_aggregates().aggregate().call_access(store, aggregate)
         })
     }
 
     pub fn claims(&mut self, aggregate: ResourceAny) -> Result<Vec<String>, Fault> {
-        self.call(self.ticks.decision, |plugin, store| {
+        self.call(self.times.decision, |plugin, store| {
             plugin.cairn_plugin_aggregates().aggregate().call_claims(store, aggregate)
         })
     }
 
     /// Frees an aggregate inside of the guest.
     pub fn drop_aggregate(&mut self, aggregate: ResourceAny) -> Result<(), Fault> {
-        self.call(self.ticks.decision, |_, store| aggregate.resource_drop(store))
+        self.call(self.times.decision, |_, store| aggregate.resource_drop(store))
     }
 
     pub fn upcast(&mut self, events: &[types::Event<'_>]) -> Result<Vec<Vec<types::NewEvent>>, Fault> {
-        let result = self.call(self.ticks.call, |plugin, store| {
+        let result = self.call(self.times.call, |plugin, store| {
             plugin.cairn_plugin_upcasting().call_upcast(store, events)
         })?;
         result.map_err(|fault| own_words(&fault))
@@ -182,7 +192,7 @@ impl Guest {
         projection: &str,
         events: &[types::Event<'_>],
     ) -> Result<Vec<Result<Vec<projections::Change>, types::Fault>>, Fault> {
-        self.call(self.ticks.call, |plugin, store| {
+        self.call(self.times.call, |plugin, store| {
             plugin.cairn_plugin_projections().call_project(store, projection, events)
         })
     }
@@ -194,7 +204,7 @@ impl Guest {
         params: &[u8],
         answers: &[types::Rows<'_>],
     ) -> Result<queries::QueryOutcome, Fault> {
-        let result = self.call(self.ticks.call, |plugin, store| {
+        let result = self.call(self.times.call, |plugin, store| {
             plugin.cairn_plugin_queries().call_query(store, context, query, params, answers)
         })?;
         result.map_err(|fault| own_words(&fault))
@@ -208,7 +218,7 @@ impl Guest {
         state: Option<&[u8]>,
         answers: &[types::Rows<'_>],
     ) -> Result<policies::PolicyOutcome, Fault> {
-        let result = self.call(self.ticks.call, |plugin, store| {
+        let result = self.call(self.times.call, |plugin, store| {
             plugin.cairn_plugin_policies().call_react(store, context, policy, event, state, answers)
         })?;
         result.map_err(|fault| own_words(&fault))

@@ -20,6 +20,7 @@ mod fault;
 mod limits;
 
 mod calls;
+mod deadline;
 mod guest;
 mod pool;
 

@@ -23,7 +23,7 @@ pub struct Limits {
     /// What a guest may hand over in one call.
     pub output_bytes: usize,
 
-    /// How often the deadlines are looked at.
+    /// How often the deadlines are looked at; all of them are in time that the guest's thread really ran.
     pub tick_ms: u64,
     /// How long a guest may take to handle a command or to apply what it decided.
     pub decision_ms: u64,

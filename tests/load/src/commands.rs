@@ -9,8 +9,9 @@ use cairn_tests::{TestHost, new_id};
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::decide;
 use crate::drive::{Limit, Measured, drive};
-use crate::limits::{Echo, example};
+use crate::limits::{Echo, raw_appends};
 use crate::request::{Plan, Salt};
 use crate::table::{Row, markdown, median};
 
@@ -34,7 +35,7 @@ pub struct Args {
     /// How many runs; the table has the one in the middle.
     #[arg(long, default_value_t = 3)]
     runs: usize,
-    /// Leave out what other crates measure alone: raw appends, the bare decision.
+    /// Leave out what is measured without HTTP: raw appends, the bare decision.
     #[arg(long)]
     only_http: bool,
 }
@@ -52,7 +53,7 @@ struct Bench {
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let bench = Bench { limit: Limit::Time(Duration::from_secs(args.seconds)), runs: args.runs.max(1) };
     let echo = bench.echo().await?;
-    let raw = if args.only_http { Vec::new() } else { example("cairn-store", "append_bench", &["raw"]) };
+    let raw = if args.only_http { Vec::new() } else { raw_appends() };
     let raw_best = raw.iter().map(|(_, rate)| *rate).reduce(f64::max);
     let limits = |connections: usize| {
         let mut limits: Vec<(&'static str, f64)> = echo
@@ -83,11 +84,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     for (connections, measured) in &echo {
         rows.push(row(format!("limit: echo, {connections} connections"), measured, Vec::new()));
     }
-    let decisions = if args.only_http { Vec::new() } else { decisions() };
-    for (what, per_second) in
-        raw.into_iter().map(|(what, rate)| (format!("limit: raw appends, {what}"), rate)).chain(decisions)
-    {
+    for (what, per_second) in raw {
+        let what = format!("limit: raw appends, {what}");
         rows.push(Row { what, per_second, latency_us: None, beside: Vec::new() });
+    }
+    if !args.only_http {
+        rows.extend(decisions(bench.runs)?);
     }
     println!(
         "\nMedians of {} runs of {} s, one machine for load and host.\n\n{}",
@@ -98,12 +100,20 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The decision alone, as native code and in the component.
-fn decisions() -> Vec<(String, f64)> {
-    let native = example("cairn-files", "decide_native", &[]);
-    let wasm = example("cairn-wasm", "decide_bench", &[]);
-    let named = |kind: &'static str| move |(what, rate)| (format!("decision, {kind}: {what}"), rate);
-    native.into_iter().map(named("native")).chain(wasm.into_iter().map(named("Wasm"))).collect()
+/// The decision alone: a rename, as native code and in the component behind its workers.
+fn decisions(runs: usize) -> anyhow::Result<[Row; 2]> {
+    let middle = |measure: fn() -> anyhow::Result<f64>| -> anyhow::Result<f64> {
+        let mut rates = (0..runs).map(|_| measure()).collect::<anyhow::Result<Vec<f64>>>()?;
+        rates.sort_by(f64::total_cmp);
+        Ok(rates[rates.len() / 2])
+    };
+    let (native, wasm) = (middle(decide::native)?, middle(decide::component)?);
+    let row =
+        |what: &str, per_second, beside| Row { what: what.to_owned(), per_second, latency_us: None, beside };
+    Ok([
+        row("limit: decisions, native, one thread", native, Vec::new()),
+        row("decisions, component, one worker", wasm, vec![("native", native)]),
+    ])
 }
 
 fn row(what: String, measured: &Measured, beside: Vec<(&'static str, f64)>) -> Row {

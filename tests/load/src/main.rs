@@ -6,6 +6,7 @@
 //! which only status and length are read.
 
 mod commands;
+mod decide;
 mod drive;
 mod echo;
 mod limits;

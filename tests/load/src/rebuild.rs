@@ -10,7 +10,6 @@ use uuid::Uuid;
 
 use crate::commands::Target;
 use crate::drive::Limit;
-use crate::limits::example;
 use crate::request::Plan;
 use crate::table::{Row, markdown};
 
@@ -30,9 +29,6 @@ pub struct Args {
     /// How many runs; the table has the one in the middle.
     #[arg(long, default_value_t = 3)]
     runs: usize,
-    /// Leave out the same statements in a native loop.
-    #[arg(long)]
-    only_host: bool,
 }
 
 /// Measures and prints the table.
@@ -61,20 +57,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
     rates.sort_by(f64::total_cmp);
     let per_second = rates[rates.len() / 2];
-    let native = if args.only_host {
-        Vec::new()
-    } else {
-        example("cairn-store", "project_bench", &[&head.to_string()])
-    };
-    let beside = native.iter().map(|(_, rate)| ("a native loop", *rate)).collect();
-    let mut rows =
-        vec![Row { what: format!("rebuild of {head} events"), per_second, latency_us: None, beside }];
-    rows.extend(native.into_iter().map(|(what, per_second)| Row {
-        what: format!("limit: native loop, {what}"),
-        per_second,
-        latency_us: None,
-        beside: Vec::new(),
-    }));
+    let rows =
+        [Row { what: format!("rebuild of {head} events"), per_second, latency_us: None, beside: Vec::new() }];
     println!("\nMedian of {} runs.\n\n{}", rates.len(), markdown(&rows));
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use cairn_tests::{Client, TestHost, files_import, is_full};
+use cairn_tests::{Client, TestHost, all_items, files_import, is_full};
 use serde_json::Value;
 use walkdir::WalkDir;
 
@@ -85,16 +85,13 @@ async fn check(client: &Client, dir: &Path, summary: &Value) {
     assert_eq!(summary["skipped_links"], expected.links, "{summary}");
     assert_eq!(summary["non_utf8"], expected.non_utf8, "{summary}");
     assert_eq!(summary["failed"], 0, "{summary}");
-    client.has_seen(client.head().await);
-    let tree = client.all("/v1/queries/folder_tree", &[], "cursor").await;
-    let paths: BTreeSet<String> = tree
-        .iter()
-        .map(|item| item["path"].as_str().expect("a path").trim_start_matches('/').to_owned())
-        .collect();
+    let items = all_items(client).await;
+    let paths: BTreeSet<String> =
+        items.iter().map(|item| item["path"].as_str().expect("a path").to_owned()).collect();
     let missing: Vec<_> = expected.paths.difference(&paths).take(5).collect();
     let unexpected: Vec<_> = paths.difference(&expected.paths).take(5).collect();
     assert!(missing.is_empty() && unexpected.is_empty(), "missing {missing:?}, unexpected {unexpected:?}");
-    assert_eq!(tree.len(), expected.paths.len(), "no path twice");
+    assert_eq!(items.len(), expected.paths.len(), "no path twice");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -55,18 +55,19 @@ impl<'a> Loader<'a> {
         self.data.join("plugins")
     }
 
-    async fn load(&self, bytes: Vec<u8>) -> Result<Arc<Plugin>, Error> {
+    async fn load(&self, path: &Path, bytes: Vec<u8>) -> Result<Arc<Plugin>, Error> {
         let (engine, cache) = (self.engine.clone(), self.data.join("cache"));
         let component = tokio::task::spawn_blocking(move || Component::load(&engine, &bytes, Some(&cache)))
             .await
-            .map_err(|error| Error::Record(error.to_string()))??;
+            .map_err(|error| Error::Record(error.to_string()))?
+            .map_err(|source| Error::Load { path: path.to_owned(), source })?;
         Plugin::new(Arc::new(component)).await.map(Arc::new)
     }
 
     async fn load_kept(&self, activation: &Activation) -> Result<Arc<Plugin>, Error> {
         let path = self.folder().join(format!("{}.wasm", activation.digest));
         match tokio::fs::read(&path).await {
-            Ok(bytes) => self.load(bytes).await,
+            Ok(bytes) => self.load(&path, bytes).await,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let (name, digest) = (activation.name.clone(), activation.digest.clone());
                 Err(Error::Missing { name, digest, path })
@@ -172,7 +173,7 @@ pub async fn activate(
     for path in files {
         let bytes =
             tokio::fs::read(path).await.map_err(|source| Error::File { path: path.clone(), source })?;
-        fresh.push((loader.load(bytes.clone()).await?, bytes));
+        fresh.push((loader.load(path, bytes.clone()).await?, bytes));
     }
     let active = loader.activations().await?;
     let mut number = active.iter().map(|activation| activation.generation).max().unwrap_or(0);

@@ -56,8 +56,13 @@ pub enum Error {
         message: String,
     },
     /// The component itself is not usable.
-    #[error(transparent)]
-    Load(#[from] cairn_wasm::LoadError),
+    #[error("{path}: {source}")]
+    Load {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        source: cairn_wasm::LoadError,
+    },
     /// One of its projections is not usable.
     #[error("projection {name}: {source}")]
     Projection {

@@ -1,7 +1,7 @@
 //! A JSON Schema of the manifest, compiled once.
 
 use cairn_model::manifest::Query;
-use jsonschema::Validator;
+use jsonschema::{Draft, Validator};
 use serde_json::{Map, Value};
 
 use crate::problem::{Code, Problem};
@@ -14,12 +14,17 @@ const ERRORS_LISTED: usize = 20;
 pub struct Schema(Validator);
 
 impl Schema {
-    /// Compiles it.
+    /// Compiles it. `format` is checked, not only noted.
     ///
     /// # Errors
     /// What is wrong with the schema.
     pub fn compile(schema: &Value) -> Result<Self, String> {
-        jsonschema::draft202012::new(schema).map(Self).map_err(|error| error.to_string())
+        jsonschema::options()
+            .with_draft(Draft::Draft202012)
+            .should_validate_formats(true)
+            .build(schema)
+            .map(Self)
+            .map_err(|error| error.to_string())
     }
 
     /// Checks a body.

@@ -49,6 +49,15 @@ impl<C> Slot<C> {
         self.current.is_some() || self.loading.is_some() || !self.queue.is_empty()
     }
 
+    /// Puts work that waits for its aggregate back into the queue, so that older work can go before it.
+    pub fn put_back_unstarted(&mut self) {
+        if self.loading.is_some()
+            && let Some(current) = self.current.take_if(|current| current.work.attempts == 0)
+        {
+            self.queue.push_front(current.work);
+        }
+    }
+
     /// Puts work that came back before what was never decided, behind what came back earlier.
     pub fn requeue(&mut self, work: Work<C>) {
         let place = self.queue.iter().position(|other| other.attempts == 0).unwrap_or(self.queue.len());

@@ -17,8 +17,13 @@ fn setup(limits: Limits) -> Setup {
 /// Every way to fail is a fault of its kind, the next command works, and the neighbours lose nothing.
 #[test]
 fn a_fault_costs_nothing_but_the_command() {
-    let small = Limits { memory_bytes: 32 << 20, watermark_bytes: 16 << 20, ..Limits::default() };
-    let setup = setup(Limits { decision_ms: 200, quarantine_after: 1_000, ..small });
+    let small = Limits {
+        memory_bytes: 64 << 20,
+        watermark_bytes: 32 << 20,
+        output_bytes: 8 << 20,
+        ..Limits::default()
+    };
+    let setup = setup(Limits { decision_ms: 300, quarantine_after: 1_000, ..small });
     let cases = [
         ("loop", json!({}), "deadline"),
         ("trap", json!({}), "trap"),
@@ -28,7 +33,7 @@ fn a_fault_costs_nothing_but_the_command() {
         ("bad_type", json!({}), "bad-output"),
         ("many", json!({}), "bad-output"),
         ("big", json!({ "bytes": 5_000_000 }), "bad-output"),
-        ("big", json!({ "bytes": 50_000_000 }), "bad-output"),
+        ("big", json!({ "bytes": 9_000_000 }), "bad-output"),
         ("poison", json!({}), "trap"),
     ];
     let mut count = 1;
