@@ -96,7 +96,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Ok(Outcome::Passed)
     });
     report.step("host", |_| {
-        pass(&mut shell::cargo(["build", "--package", "cairn", "--package", "files-import"]))
+        // The same selection as the tests', or every dependency would be built once for each.
+        pass(&mut shell::cargo(["build", "--workspace", "--all-targets"]))
     });
     if !args.only_tests {
         report.step("docs", |_| {

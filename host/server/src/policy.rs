@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SENDING: usize = 32;
 /// How many stored commands are looked at at once.
 const OUTBOX_PAGE: u32 = 1_000;
-/// The first pause after a failure; it doubles up to [`PAUSE_MAX`].
+/// The first pause after a failure; it doubles up to `PAUSE_MAX`.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(10);

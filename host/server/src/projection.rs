@@ -22,7 +22,7 @@ use crate::problem::{Code, Problem};
 
 /// How many events are read, projected and written at once.
 const PAGE: u32 = 2_000;
-/// The first pause after a failure; it doubles up to [`PAUSE_MAX`].
+/// The first pause after a failure; it doubles up to `PAUSE_MAX`.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(30);

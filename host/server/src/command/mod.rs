@@ -1,7 +1,7 @@
 //! The write path: from a request to an event in the log, or to a no that the log has confirmed.
 //!
 //! A request is checked here (does the command exist, does the payload match its schema), decided by the workers of
-//! `cairn-wasm`, and appended by the sequencer of `cairn-store`; [`bridge`] ties the two together, since neither knows
+//! `cairn-wasm`, and appended by the sequencer of `cairn-store`; `bridge` ties the two together, since neither knows
 //! the other. What the caller gets was either appended, or checked against the log's present.
 
 mod bridge;

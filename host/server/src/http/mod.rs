@@ -1,5 +1,5 @@
-//! The API over HTTP: one file for each group of calls, in reading order; what they share is in [`respond`] and
-//! [`request`]. Handlers translate and call one of the services; they decide nothing.
+//! The API over HTTP: one file for each group of calls, in reading order; what they share is in `respond` and
+//! `request`. Handlers translate and call one of the services; they decide nothing.
 
 pub mod accept;
 mod aggregates;

@@ -70,7 +70,7 @@ pub fn etag(version: u64) -> HeaderValue {
     HeaderValue::try_from(format!("\"{version}\"")).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
 }
 
-/// A problem becomes a response in two steps: here it gets its status, in [`finish`] its body, which names the request.
+/// A problem becomes a response in two steps: here it gets its status, in `finish` its body, which names the request.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::empty());
