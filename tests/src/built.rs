@@ -51,7 +51,7 @@ pub fn files_plugin() -> PathBuf {
     find("CAIRN_FILES_PLUGIN", "plugins/files.wasm", &["xtask", "build", "--plugins-only"])
 }
 
-/// A component that misbehaves, from tests/guests: target/guests/<name>.wasm.
+/// A component that misbehaves, from `tests/guests`: `target/guests/<name>.wasm`.
 pub fn guest(name: &str) -> PathBuf {
     let path = format!("guests/{name}.wasm");
     find("CAIRN_GUEST", &path, &["xtask", "build", "--plugins-only", "--guests"])

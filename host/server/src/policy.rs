@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::command::{Cause, Commands, Request};
 use crate::plugins::Generation;
 use crate::problem::Code;
-use crate::projection::Projections;
+use crate::projection::{Projections, concerns};
 
 /// How many events are looked at at once.
 const PAGE: u32 = 1_000;
@@ -140,8 +140,8 @@ impl Running {
         let events =
             self.store.read_log(LogFilter { after: *at, limit: PAGE, ..LogFilter::default() }).await?;
         for event in &events {
-            let mine = self.spec.events.contains(&event.event_type)
-                && self.component.manifest().aggregate(&event.stream.aggregate).is_some();
+            let wanted = |name: &str| self.spec.events.iter().any(|own| **own == *name);
+            let mine = concerns(self.component.manifest(), event, wanted);
             if mine {
                 let reaction = self.react(event).await?;
                 self.store.record_reactions(&self.key, *stored, event.position, vec![reaction]).await?;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cairn_bus::Bus;
-use cairn_model::manifest::Projection;
+use cairn_model::manifest::{Manifest, Projection};
 use cairn_model::{Change, Name, Position, Principal, RecordedEvent};
 use cairn_store::{LogFilter, ReadModel, Session, Store};
 use cairn_wasm::Component;
@@ -198,10 +198,8 @@ impl Running {
         Ok(to)
     }
 
-    /// The host's own streams are not for guests.
     fn wants(&self, event: &RecordedEvent) -> bool {
-        self.component.manifest().aggregate(&event.stream.aggregate).is_some()
-            && self.spec.wants(&event.event_type)
+        concerns(self.component.manifest(), event, |name| self.spec.wants(name))
     }
 
     async fn project(self: &Arc<Self>, events: Vec<RecordedEvent>) -> Result<Vec<Change>, anyhow::Error> {
@@ -222,4 +220,13 @@ impl Running {
     fn note(&self, error: Option<String>) {
         *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
     }
+}
+
+/// Whether a guest has to see the event: it is of one of its aggregates, and of a type that is wanted, or may become one
+/// when it is upcast. The host's own streams are not for guests.
+pub(crate) fn concerns(manifest: &Manifest, event: &RecordedEvent, wanted: impl Fn(&str) -> bool) -> bool {
+    let is_present = || {
+        manifest.event(&event.event_type).is_some_and(|known| known.schema_version == event.schema_version)
+    };
+    manifest.aggregate(&event.stream.aggregate).is_some() && (wanted(&event.event_type) || !is_present())
 }

@@ -66,23 +66,23 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     };
     let mut rows = Vec::new();
     for (connections, measured) in bench.create().await? {
-        rows.push(row(format!("create, {connections} connections"), &measured, limits(connections)));
+        rows.push(row(format!("create, connections: {connections}"), &measured, limits(connections)));
     }
     for (connections, measured) in bench.rename().await? {
-        rows.push(row(format!("rename, {connections} connections"), &measured, limits(connections)));
+        rows.push(row(format!("rename, connections: {connections}"), &measured, limits(connections)));
     }
     let hot = bench.hot().await?;
-    rows.push(row("rename one file, 128 connections".to_owned(), &hot, limits(128)));
+    rows.push(row("rename one file, connections: 128".to_owned(), &hot, limits(128)));
     let [warm, cold] = bench.long().await?;
     let (number, events) = LONG;
     rows.push(row(
-        format!("rename {number} files with {events} events, 128 connections"),
+        format!("rename {number} files with {events} events, connections: 128"),
         &warm,
         limits(128),
     ));
     rows.push(row("the same, first command of each after a restart".to_owned(), &cold, Vec::new()));
     for (connections, measured) in &echo {
-        rows.push(row(format!("limit: echo, {connections} connections"), measured, Vec::new()));
+        rows.push(row(format!("limit: echo, connections: {connections}"), measured, Vec::new()));
     }
     for (what, per_second) in raw {
         let what = format!("limit: raw appends, {what}");

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::FromRequestParts;
-use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use cairn_model::stream::parse_id;
 use cairn_model::{Position, Principal, Version};
+use http_body_util::BodyExt;
 use uuid::Uuid;
 
 use super::respond::TraceId;
@@ -19,6 +20,8 @@ use crate::problem::{Code, Problem};
 
 /// The longest idempotency key.
 const KEY_BYTES: usize = 255;
+/// How much of a body that is too large is read and thrown away, in limits.
+const DISCARDED_LIMITS: usize = 16;
 /// How long a query waits for its projection if it does not say.
 const WAIT_DEFAULT: Duration = Duration::from_secs(5);
 
@@ -71,19 +74,9 @@ pub fn id(text: &str) -> Result<Uuid, Problem> {
 
 /// A JSON body within the limits; an absent one is empty.
 pub async fn json_body(headers: &HeaderMap, body: Body, limits: &Limits) -> Result<Bytes, Problem> {
-    let too_large =
-        || Problem::new(Code::BodyTooLarge, format!("the body exceeds {} bytes", limits.body_bytes));
-    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > limits.body_bytes as u64) {
-        return Err(too_large());
-    }
-    let bytes = tokio::time::timeout(limits.body_timeout, to_bytes(body, limits.body_bytes)).await;
-    let bytes = match bytes {
-        Ok(Ok(bytes)) => bytes,
-        Ok(Err(error)) if is_length_limit(&error) => return Err(too_large()),
-        Ok(Err(error)) => return Err(Problem::invalid("", format!("the body did not arrive: {error}"))),
-        Err(_) => return Err(Problem::new(Code::RequestTimeout, "the body did not arrive in time")),
-    };
+    let bytes = tokio::time::timeout(limits.body_timeout, read_body(body, limits.body_bytes))
+        .await
+        .map_err(|_| Problem::new(Code::RequestTimeout, "the body did not arrive in time"))??;
     if !bytes.is_empty() && !is_json(headers) {
         return Err(Problem::new(
             Code::UnsupportedMediaType,
@@ -93,15 +86,26 @@ pub async fn json_body(headers: &HeaderMap, body: Body, limits: &Limits) -> Resu
     Ok(bytes)
 }
 
-fn is_length_limit(error: &axum::Error) -> bool {
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = cause {
-        if error.is::<http_body_util::LengthLimitError>() {
-            return true;
+/// Reads a body. Of one that is too large the rest is thrown away, up to a multiple of the limit: a connection that is
+/// closed while the client still sends would take the answer with it.
+async fn read_body(mut body: Body, limit_bytes: usize) -> Result<Bytes, Problem> {
+    let mut whole = BytesMut::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|error| Problem::invalid("", format!("the body did not arrive: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len();
+        if length <= limit_bytes {
+            whole.extend_from_slice(&data);
+        } else if length > limit_bytes.saturating_mul(DISCARDED_LIMITS) {
+            break;
         }
-        cause = error.source();
     }
-    false
+    if length > limit_bytes {
+        return Err(Problem::new(Code::BodyTooLarge, format!("the body exceeds {limit_bytes} bytes")));
+    }
+    Ok(whole.freeze())
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

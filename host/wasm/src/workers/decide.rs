@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use cairn_model::access::AccessRow;
-use cairn_model::{Access, NewEvent, Permission, Permissions, Timestamp, Version, ids};
-use wasmtime::component::ResourceAny;
+use cairn_model::{Access, NewEvent, Permission, Permissions, Version, ids};
 
 use super::PeekError;
-use super::desk::{Desk, sorted};
+use super::desk::Desk;
 use super::housing::NoPlace;
-use super::slot::{Answered, Current, Need, Resident, Slot};
-use crate::bindings::cairn::plugin::types;
+use super::load::sorted;
+use super::question::{Question, are_equal, guest_events};
+use super::slot::{Current, Need, Resident, Slot};
 use crate::bindings::exports::cairn::plugin::aggregates;
 use crate::component::Component;
 use crate::convert::{self, ContextParts, IdText};
@@ -42,13 +42,6 @@ impl Ruling {
         };
         Self { verdict, version: None, access: None, changed: false }
     }
-}
-
-/// The question to a guest, in a form that can be asked twice.
-struct Question<'a> {
-    call: &'a CommandCall,
-    context: ContextParts<'a>,
-    answers: &'a [Answered],
 }
 
 impl<H: Host> Desk<H> {
@@ -262,39 +255,6 @@ fn refusal(call: &CommandCall, version: Version, permissions: Permissions) -> Op
     call.if_match.is_some_and(|wanted| wanted != version).then_some(Verdict::VersionMismatch)
 }
 
-impl Question<'_> {
-    fn ask(&self, guest: &mut Guest, handle: ResourceAny) -> Result<aggregates::Outcome, Fault> {
-        let chains: Vec<Vec<types::StreamRefParam<'_>>> = self
-            .answers
-            .iter()
-            .map(|answer| match answer {
-                Answered::Aggregate { .. } => Vec::new(),
-                Answered::Ancestors(chain) => chain
-                    .iter()
-                    .map(|(aggregate, id)| types::StreamRefParam { aggregate, id: id.as_str() })
-                    .collect(),
-            })
-            .collect();
-        let answers: Vec<aggregates::Answer<'_>> = self
-            .answers
-            .iter()
-            .zip(&chains)
-            .map(|(answer, chain)| match answer {
-                Answered::Aggregate { aggregate, id, version, state, permissions } => {
-                    aggregates::Answer::Aggregate(aggregates::Loaded {
-                        stream: types::StreamRefParam { aggregate, id: id.as_str() },
-                        version: *version,
-                        state: state.as_deref(),
-                        permissions: convert::permissions(*permissions),
-                    })
-                }
-                Answered::Ancestors(_) => aggregates::Answer::Ancestors(chain),
-            })
-            .collect();
-        guest.handle(handle, self.context.guest(), &self.call.command, &self.call.payload, &answers)
-    }
-}
-
 fn check_types(aggregate: &cairn_model::manifest::Aggregate, events: &[NewEvent]) -> Result<(), Fault> {
     events.iter().try_for_each(|event| {
         if aggregate.events.iter().any(|own| own.name == event.event_type) {
@@ -302,28 +262,6 @@ fn check_types(aggregate: &cairn_model::manifest::Aggregate, events: &[NewEvent]
         }
         Err(Fault::bad_output(format!("`{}` is no event of `{}`", event.event_type, aggregate.name)))
     })
-}
-
-fn guest_events<'a>(
-    aggregate: &'a str,
-    id: &'a IdText,
-    before: Version,
-    events: &'a [NewEvent],
-    now: Timestamp,
-    actor: &'a IdText,
-) -> Vec<types::Event<'a>> {
-    let event = |(version, event): (Version, &'a NewEvent)| types::Event {
-        position: 0,
-        aggregate,
-        id: id.as_str(),
-        version,
-        type_: &event.event_type,
-        schema_version: event.schema_version,
-        data: event.data.as_bytes(),
-        occurred_at: now.micros(),
-        actor: actor.as_str(),
-    };
-    (before + 1..).zip(events).map(event).collect()
 }
 
 /// What was taken and what was released, of two sorted lists.
@@ -361,15 +299,6 @@ fn snapshot(
     }
     let state = guest.snapshot(resident.handle)?.into();
     Ok(Some(SnapshotDraft { version: resident.version, state_version: aggregate.state_version, state }))
-}
-
-fn are_equal(one: &aggregates::Accepted, other: &aggregates::Accepted) -> bool {
-    let same = |(one, other): (&types::NewEvent, &types::NewEvent)| {
-        one.type_ == other.type_ && one.schema_version == other.schema_version && one.data == other.data
-    };
-    one.result == other.result
-        && one.events.len() == other.events.len()
-        && one.events.iter().zip(&other.events).all(same)
 }
 
 #[cfg(test)]

@@ -5,22 +5,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
+use cairn_model::StreamKey;
 use cairn_model::access::AccessRow;
-use cairn_model::{Lineage, RecordedEvent, StreamKey, Version};
 
 use super::decide::Ruling;
 use super::gather::Hindrance;
 use super::hints::{AccessHint, StateHint};
-use super::housing::{Housing, NoPlace};
-use super::slot::{Current, Loading, Missing, Resident, Slot};
+use super::housing::Housing;
+use super::load::Readiness;
+use super::slot::{Current, Missing, Slot};
 use super::{Asker, Message, Peek, PeekError, Shared, nothing};
-use crate::calls;
-use crate::component::Component;
-use crate::convert;
-use crate::fault::{Fault, FaultKind};
+use crate::fault::Fault;
 use crate::limits::Limits;
-use crate::work::{Basis, Decided, Fetch, Fetched, Host, Task, Ticket, Work};
+use crate::work::{Basis, Decided, Fetch, Fetched, Host, Ticket, Work};
 
 pub(super) struct Desk<H: Host> {
     pub shared: Arc<Shared<H>>,
@@ -38,32 +35,22 @@ pub(super) enum Request {
     Chain { asker: Asker, from: StreamKey, fresh: bool },
 }
 
-/// Whether a decision can be made on the resident aggregate.
-enum Readiness {
-    Ready,
-    /// Its history is being fetched.
-    Wait,
-    Failed(PeekError),
-}
-
 impl<H: Host> Desk<H> {
-    pub fn new(shared: Arc<Shared<H>>, index: usize, life: u64) -> Self {
+    pub fn new(shared: Arc<Shared<H>>, index: usize) -> Self {
         let limits = if index < shared.homes {
             shared.limits
         } else {
             Limits { aggregates_per_instance: 1, instances_per_worker: 2, ..shared.limits }
         };
         let housing = Housing::new(limits, shared.permits.clone());
-        // Answers to what an earlier life asked must not be taken for answers to this one.
-        let next_id = life << 40;
-        Self { index, housing, requests: HashMap::new(), accepted: 0, next_id, shared }
+        Self { index, housing, requests: HashMap::new(), accepted: 0, next_id: 1, shared }
     }
 
     fn is_quarantine(&self) -> bool {
         self.index >= self.shared.homes
     }
 
-    fn next_id(&mut self) -> u64 {
+    pub fn next_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
     }
@@ -159,17 +146,9 @@ impl<H: Host> Desk<H> {
         Ruling::failed(error)
     }
 
-    fn note(&self, work: &Work<H::Caller>, error: &PeekError) {
+    pub fn note(&self, work: &Work<H::Caller>, error: &PeekError) {
         if matches!(error, PeekError::Fault(_)) {
             self.shared.quarantine.note(work);
-        }
-    }
-
-    /// Gives up an aggregate with its whole instance.
-    fn lose_resident(&mut self, slot: &mut Slot<H::Caller>) {
-        if let Some(resident) = slot.resident.take() {
-            self.housing.retire(resident.house);
-            self.forget_state(slot, &resident);
         }
     }
 
@@ -202,169 +181,6 @@ impl<H: Host> Desk<H> {
             self.housing.retire(house);
         } else {
             self.housing.retire_if_grown(house);
-        }
-    }
-
-    /// Sees to it that the aggregate is there as the work's component has it.
-    fn make_resident(&mut self, slot: &mut Slot<H::Caller>, current: &mut Current<H::Caller>) -> Readiness {
-        let component = current.work.component.clone();
-        if !self.is_usable(slot, &component) {
-            self.drop_resident(slot);
-            let creates = matches!(&current.work.task, Task::Command(call) if call.creates);
-            if !creates || current.work.attempts > 0 {
-                self.load(slot, component, false);
-                return Readiness::Wait;
-            }
-            // Most streams that somebody wants to make are new; the log checks whether this one is.
-            if let Err(error) = self.settle(slot, &component, None, &[]) {
-                return Readiness::Failed(error);
-            }
-        }
-        if let Some(resident) = &slot.resident
-            && resident.incarnation != current.incarnation
-        {
-            current.restart(resident.incarnation);
-        }
-        Readiness::Ready
-    }
-
-    fn is_usable(&self, slot: &Slot<H::Caller>, component: &Component) -> bool {
-        slot.resident.as_ref().is_some_and(|resident| {
-            resident.digest == component.digest()
-                && !resident.lineage.is_broken()
-                && self.housing.contains(resident.house)
-        })
-    }
-
-    /// Frees a resident aggregate; the next work on it begins with the log.
-    pub fn drop_resident(&mut self, slot: &mut Slot<H::Caller>) {
-        let Some(resident) = slot.resident.take() else { return };
-        self.forget_state(slot, &resident);
-        if let Some(house) = self.housing.get(resident.house) {
-            house.residents = house.residents.saturating_sub(1);
-            if house.guest.drop_aggregate(resident.handle).is_err() {
-                self.housing.retire(resident.house);
-            }
-        }
-    }
-
-    fn forget_state(&self, slot: &Slot<H::Caller>, resident: &Resident) {
-        if resident.hinted {
-            self.shared.hints.drop_state(&slot.stream);
-        }
-    }
-
-    fn load(&mut self, slot: &mut Slot<H::Caller>, component: Arc<Component>, whole: bool) {
-        let request = self.next_id();
-        self.requests.insert(request, Request::History(slot.stream.clone()));
-        let aggregate = component.manifest().aggregate(&slot.stream.aggregate);
-        let fetch = Fetch::History {
-            stream: slot.stream.clone(),
-            state_version: aggregate.map_or(0, |aggregate| aggregate.state_version),
-            digest: component.digest(),
-            whole,
-        };
-        slot.loading = Some(Loading { component, whole });
-        self.shared.host.fetch(Ticket { worker: self.index, request }, fetch);
-    }
-
-    /// Takes a stream's history and goes on with the stream.
-    pub fn take_history(&mut self, slot: &mut Slot<H::Caller>, fetched: Fetched) {
-        let Some(Loading { component, whole }) = slot.loading.take() else { return };
-        let result = match fetched {
-            Fetched::History { snapshot, events } => {
-                match self.settle(slot, &component, snapshot.as_ref(), &events) {
-                    // Snapshots are hints. One that the guest cannot read is not used.
-                    Err(PeekError::Fault(fault)) if snapshot.is_some() && !whole => {
-                        tracing::warn!(stream = %slot.stream, %fault, "a snapshot is not readable; all events are read");
-                        self.load(slot, component, true);
-                        return;
-                    }
-                    result => result,
-                }
-            }
-            Fetched::Failed(cause) => Err(PeekError::Unavailable(cause)),
-            Fetched::AccessChain(_) => {
-                Err(PeekError::Unavailable("the host gave access rows for a history".into()))
-            }
-        };
-        if let Err(error) = result {
-            match &mut slot.current {
-                Some(current) => {
-                    self.note(&current.work, &error);
-                    current.gathered.failed = Some(error.clone());
-                }
-                None if matches!(error, PeekError::Fault(_)) => {
-                    self.shared.quarantine.note_stream(&slot.stream, component.digest());
-                }
-                None => {}
-            }
-            for peek in std::mem::take(&mut slot.peeks) {
-                self.reply(peek, Err(error.clone()));
-            }
-        }
-        for peek in std::mem::take(&mut slot.peeks) {
-            self.peek(slot, peek);
-        }
-        self.run(slot);
-    }
-
-    /// Folds a history into a resident aggregate.
-    fn settle(
-        &mut self,
-        slot: &mut Slot<H::Caller>,
-        component: &Arc<Component>,
-        snapshot: Option<&(Version, Bytes)>,
-        events: &[RecordedEvent],
-    ) -> Result<(), PeekError> {
-        if component.aggregate_name(&slot.stream.aggregate).is_none() {
-            let message = format!("the component has no aggregate `{}`", slot.stream.aggregate);
-            return Err(PeekError::Fault(Fault::bad_output(message)));
-        }
-        let house = match self.housing.place(component, &slot.stream.tenant) {
-            Ok(house) => house,
-            Err(NoPlace::Full) => return Err(PeekError::Overloaded),
-            Err(NoPlace::Fault(fault)) => return Err(PeekError::Fault(fault)),
-        };
-        let id = house.id;
-        let guest = &mut house.guest;
-        let is_new = snapshot.is_none() && events.is_empty();
-        let folded =
-            calls::fold(component, guest, &slot.stream, snapshot, events).and_then(|(handle, version)| {
-                if is_new {
-                    return Ok((handle, version, None, Vec::new()));
-                }
-                let access =
-                    guest.access(handle)?.map(|access| convert::access(component, access)).transpose()?;
-                Ok((handle, version, access, sorted(guest.claims(handle)?)))
-            });
-        match folded {
-            Ok((handle, version, access, claims)) => {
-                house.residents += 1;
-                let incarnation = self.next_id();
-                slot.resident = Some(Resident {
-                    house: id,
-                    handle,
-                    incarnation,
-                    digest: component.digest(),
-                    version,
-                    access,
-                    claims,
-                    lineage: Lineage::default(),
-                    hinted: false,
-                });
-                if let Some(metadata) = events.last().and_then(|event| event.read_metadata().ok()) {
-                    slot.last_now = slot.last_now.max(metadata.occurred_at);
-                }
-                Ok(())
-            }
-            Err(fault) => {
-                // A guest that says that it cannot go on has not been harmed by that.
-                if fault.kind != FaultKind::Guest {
-                    self.housing.retire(id);
-                }
-                Err(PeekError::Fault(fault))
-            }
         }
     }
 
@@ -416,31 +232,23 @@ impl<H: Host> Desk<H> {
     }
 
     pub fn reply(&self, peek: Peek, state: Result<Arc<StateHint>, PeekError>) {
-        let Peek { asker, stream, .. } = peek;
+        self.reply_to(peek.asker, peek.stream, state);
+    }
+
+    pub fn reply_to(&self, asker: Asker, stream: StreamKey, state: Result<Arc<StateHint>, PeekError>) {
         self.shared.deliver(asker.worker, Message::Peeked { asker, stream, state });
     }
 
-    /// The resident's state in a form that others may have.
-    pub fn state_hint(&mut self, slot: &mut Slot<H::Caller>) -> Result<Arc<StateHint>, Fault> {
-        let gone = || Fault::new(FaultKind::Trap, "the instance is gone");
-        let resident = slot.resident.as_mut().ok_or_else(gone)?;
-        if resident.hinted
-            && let Some(hint) =
-                self.shared.hints.state(&slot.stream).filter(|hint| hint.version == resident.version)
-        {
-            return Ok(hint);
+    /// Answers everything that waits at a stream without deciding it.
+    pub fn give_up(&self, slot: &mut Slot<H::Caller>) {
+        for peek in std::mem::take(&mut slot.peeks) {
+            self.reply(peek, Err(PeekError::Overloaded));
         }
-        let house = self.housing.get(resident.house).ok_or_else(gone)?;
-        let state = house.guest.state(resident.handle)?;
-        let hint = Arc::new(StateHint {
-            version: resident.version,
-            state: state.map(Bytes::from),
-            access: resident.access.clone(),
-            lineage: resident.lineage.clone(),
-        });
-        resident.hinted = true;
-        self.shared.hints.set_state(slot.stream.clone(), hint.clone());
-        Ok(hint)
+        let current = slot.current.take().map(|current| current.work);
+        current
+            .into_iter()
+            .chain(slot.queue.drain(..))
+            .for_each(|work| self.shared.give_up(self.index, work));
     }
 
     /// Takes access rows: for the one who asked, and as hints for all.
@@ -472,11 +280,4 @@ impl<H: Host> Desk<H> {
         }
         Ok(rows)
     }
-}
-
-/// Claims in a form that can be compared.
-pub(super) fn sorted(mut claims: Vec<String>) -> Vec<String> {
-    claims.sort_unstable();
-    claims.dedup();
-    claims
 }

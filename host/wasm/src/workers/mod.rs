@@ -11,14 +11,16 @@
 mod decide;
 mod desk;
 mod gather;
+mod load;
+mod question;
+mod worker;
+
 mod hints;
 mod housing;
 mod quarantine;
 mod slot;
-mod worker;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, SendError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -199,19 +201,9 @@ fn spawn<H: Host>(
     index: usize,
     mailbox: Receiver<Message<H::Caller>>,
 ) -> JoinHandle<()> {
-    let shared = shared.clone();
-    let work = move || {
-        // A panic is a mistake of this crate or of the host. It must not leave a part of the streams without a thread;
-        // what the thread had in hand is lost with it, and its callers see that they are not answered.
-        for life in 0.. {
-            let worker = Worker::new(shared.clone(), index, life);
-            if panic::catch_unwind(AssertUnwindSafe(|| worker.run(&mailbox))).is_ok() {
-                return;
-            }
-            tracing::error!(index, "a worker panicked and begins anew");
-        }
-    };
-    let thread = thread::Builder::new().name(format!("cairn-worker-{index}")).spawn(work);
+    let worker = Worker::new(shared.clone(), index);
+    let thread =
+        thread::Builder::new().name(format!("cairn-worker-{index}")).spawn(move || worker.run(&mailbox));
     thread.unwrap_or_else(|error| panic!("the system starts no thread: {error}"))
 }
 

@@ -1,6 +1,7 @@
 //! One thread: its mailbox, its streams, and who is told what.
 
 use std::collections::HashMap;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
@@ -20,9 +21,8 @@ pub(super) struct Worker<H: Host> {
 }
 
 impl<H: Host> Worker<H> {
-    /// The thread's worker in its first, second, … life.
-    pub fn new(shared: Arc<Shared<H>>, index: usize, life: u64) -> Self {
-        Self { streams: HashMap::new(), desk: Desk::new(shared, index, life) }
+    pub fn new(shared: Arc<Shared<H>>, index: usize) -> Self {
+        Self { streams: HashMap::new(), desk: Desk::new(shared, index) }
     }
 
     /// Works until it is told to stop.
@@ -63,8 +63,10 @@ impl<H: Host> Worker<H> {
             }
             Message::Fetched(request, fetched) => self.fetched(request, fetched),
             Message::Peek(peek) => {
-                let stream = peek.stream.clone();
-                self.at(&stream, |desk, slot| desk.peek(slot, peek));
+                let (stream, asker) = (peek.stream.clone(), peek.asker.clone());
+                if !self.at(&stream, |desk, slot| desk.peek(slot, peek)) {
+                    self.desk.reply_to(asker, stream, Err(PeekError::Overloaded));
+                }
             }
             Message::Peeked { asker, stream, state } => {
                 self.arrived(&asker, Missing::State(stream.clone()), |slot| {
@@ -74,7 +76,7 @@ impl<H: Host> Worker<H> {
             }
             Message::Evict(stream) => {
                 if self.streams.contains_key(&stream) {
-                    self.at(&stream, |desk, slot| desk.drop_resident(slot));
+                    let _ = self.at(&stream, |desk, slot| desk.drop_resident(slot));
                 }
                 self.desk.shared.hints.forget(&stream);
             }
@@ -84,7 +86,9 @@ impl<H: Host> Worker<H> {
 
     fn fetched(&mut self, request: u64, fetched: Fetched) {
         match self.desk.requests.remove(&request) {
-            Some(Request::History(stream)) => self.at(&stream, |desk, slot| desk.take_history(slot, fetched)),
+            Some(Request::History(stream)) => {
+                let _ = self.at(&stream, |desk, slot| desk.take_history(slot, fetched));
+            }
             Some(Request::Chain { asker, from, fresh }) => {
                 let rows = self.desk.take_chain(&from, fresh, fetched);
                 self.arrived(&asker, Missing::Chain(from), |gathered| {
@@ -113,17 +117,25 @@ impl<H: Host> Worker<H> {
         }
         gathered.outstanding.remove(&missing);
         if gathered.outstanding.is_empty() {
-            self.at(&asker.stream, |desk, slot| desk.run(slot));
+            let _ = self.at(&asker.stream, |desk, slot| desk.run(slot));
         }
     }
 
-    /// Does something at a stream, and forgets the stream if there is nothing left of it.
-    fn at(&mut self, stream: &StreamKey, work: impl FnOnce(&mut Desk<H>, &mut Slot<H::Caller>)) {
+    /// Does something at a stream, and forgets the stream if there is nothing left of it. False if that panicked, which
+    /// is a mistake of this crate or of the host: it costs the stream, not its neighbours.
+    fn at(&mut self, stream: &StreamKey, work: impl FnOnce(&mut Desk<H>, &mut Slot<H::Caller>)) -> bool {
         let slot = self.streams.entry(stream.clone()).or_insert_with(|| Slot::new(stream.clone()));
-        work(&mut self.desk, slot);
+        let done = panic::catch_unwind(AssertUnwindSafe(|| work(&mut self.desk, slot))).is_ok();
+        if !done {
+            tracing::error!(%stream, "a worker panicked; what waited for the stream is given up");
+            self.desk.lose_resident(slot);
+            slot.loading = None;
+            self.desk.give_up(slot);
+        }
         if slot.resident.is_none() && slot.peeks.is_empty() && !slot.is_busy() {
             self.streams.remove(stream);
         }
+        done
     }
 
     /// Forgets the streams whose instance was retired.
@@ -141,17 +153,10 @@ impl<H: Host> Worker<H> {
     /// Answers everything that waits.
     fn close(self, mailbox: &Receiver<Message<H::Caller>>) {
         let Self { streams, desk } = self;
-        let (shared, index) = (desk.shared.clone(), desk.index);
-        for slot in streams.into_values() {
-            for peek in slot.peeks {
-                desk.reply(peek, Err(PeekError::Overloaded));
-            }
-            let current = slot.current.map(|current| current.work);
-            current.into_iter().chain(slot.queue).for_each(|work| shared.give_up(index, work));
-        }
+        streams.into_values().for_each(|mut slot| desk.give_up(&mut slot));
         while let Ok(message) = mailbox.try_recv() {
             match message {
-                Message::Work(work) | Message::Refused(work) => shared.give_up(index, work),
+                Message::Work(work) | Message::Refused(work) => desk.shared.give_up(desk.index, work),
                 Message::Peek(peek) => desk.reply(peek, Err(PeekError::Overloaded)),
                 _ => {}
             }

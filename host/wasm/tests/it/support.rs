@@ -78,6 +78,8 @@ pub struct Log {
     pub chain_fetches: usize,
     /// Set to let fetches fail.
     pub broken: bool,
+    /// Set to let the host panic when it is given a decision on this stream.
+    pub panics_on: Option<StreamKey>,
 }
 
 impl Log {
@@ -188,6 +190,8 @@ impl Host for TestHost {
     }
 
     fn decided(self: &Arc<Self>, work: Work<Caller>, decided: Decided) {
+        let panics = self.log().panics_on.as_ref() == Some(&work.stream);
+        assert!(!panics, "the test wants this panic");
         let _ = self.sequencer.send((work, decided));
     }
 }

@@ -245,3 +245,15 @@ fn stopping_answers_everything() {
     let answers: Vec<_> = answers.iter().map(wait).collect();
     assert!(matches!(answers.last().map(|answer| &answer.verdict), Some(Verdict::Overloaded)));
 }
+
+#[test]
+fn a_panic_in_the_host_costs_one_stream_and_no_thread() {
+    let setup = Setup::with(Limits::default(), 1);
+    setup.command(2, "create", &json!({})).result();
+    setup.host.log().panics_on = Some(setup.stream(1));
+    let lost = setup.send(1, "create", &json!({}));
+    assert!(lost.recv_timeout(std::time::Duration::from_secs(60)).is_err(), "its caller is gone");
+    setup.host.log().panics_on = None;
+    setup.command(1, "create", &json!({})).result();
+    assert_eq!(setup.command(2, "add", &json!({ "by": 1 })).result(), json!({ "count": 1 }));
+}
