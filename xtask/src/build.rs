@@ -8,7 +8,7 @@ pub struct Args {
     /// Only the plugins.
     #[arg(long)]
     plugins_only: bool,
-    /// The guests of the tests as well, to target/guests/<name>.wasm.
+    /// The guests of the tests as well, to target/guests/NAME.wasm.
     #[arg(long)]
     guests: bool,
 }

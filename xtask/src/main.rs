@@ -26,7 +26,7 @@ struct Cli {
 enum Command {
     /// Build and run the host on 127.0.0.1:8080 with SQLite under data/ and the files plugin active.
     Serve(serve::Args),
-    /// Build the plugins to target/plugins/<name>.wasm and the host to target/release/cairn.
+    /// Build the plugins to target/plugins/NAME.wasm and the host to target/release/cairn.
     Build(build::Args),
     /// Run everything that CI runs.
     Test(test::Args),

@@ -21,7 +21,7 @@ struct Plugin {
     name: String,
 }
 
-/// Builds `plugins/*` to `target/plugins/<name>.wasm` and answers these paths.
+/// Builds `plugins/*` to `target/plugins/NAME.wasm` and answers these paths.
 ///
 /// # Errors
 /// When the Wasm target is missing and cannot be added, or a crate does not build.
@@ -29,7 +29,7 @@ pub fn build() -> anyhow::Result<Vec<PathBuf>> {
     build_all(&shell::root().join("plugins"), &shell::target().join("plugins"))
 }
 
-/// Builds the guests of the tests, `tests/guests/*`, to `target/guests/<name>.wasm`.
+/// Builds the guests of the tests, `tests/guests/*`, to `target/guests/NAME.wasm`.
 ///
 /// # Errors
 /// As [`build`].
