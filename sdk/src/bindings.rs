@@ -1,4 +1,4 @@
-//! The contract in `wit/` as Rust types. Generated; nothing but the glue in [`crate::plugin`] looks at it.
+//! The contract in `wit/` as Rust types. Generated; nothing but the glue in `plugin` looks at it.
 
 wit_bindgen::generate!({
     path: "../wit",
