@@ -11,6 +11,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+/// Commands are passed from thread to thread, so most memory is freed on another thread than the one that asked for it; the
+/// system's allocator is slow at that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A host for event-sourced domain logic in WebAssembly components.
 #[derive(Debug, Parser)]
 #[command(name = "cairn", version)]

@@ -22,6 +22,9 @@ use crate::problem::{Code, Problem};
 
 /// How many events are read, projected and written at once.
 const PAGE: u32 = 2_000;
+/// How long events gather while nobody waits for them: a step for each single event would cost several times as much, at
+/// the expense of the commands.
+const GATHER: Duration = Duration::from_millis(10);
 /// The first pause after a failure; it doubles up to `PAUSE_MAX`.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// The longest pause.
@@ -53,6 +56,8 @@ struct Running {
     component: Arc<Component>,
     model: ReadModel,
     position: watch::Sender<Position>,
+    /// The highest position that somebody has waited for.
+    awaited: watch::Sender<Position>,
     error: Mutex<Option<String>>,
 }
 
@@ -83,6 +88,7 @@ impl Projections {
                 spec: spec.clone(),
                 component: plugin.component.clone(),
                 position: watch::Sender::new(model.position().await?),
+                awaited: watch::Sender::new(0),
                 model,
                 error: Mutex::new(None),
             });
@@ -110,6 +116,11 @@ impl Projections {
     ) -> Result<Position, Problem> {
         let projection = self.find(name)?;
         let mut reached = projection.position.subscribe();
+        projection.awaited.send_if_modified(|awaited| {
+            let further = position > *awaited;
+            *awaited = position.max(*awaited);
+            further
+        });
         let result = match tokio::time::timeout(patience, reached.wait_for(|at| *at >= position)).await {
             Ok(Ok(at)) => Ok(*at),
             Ok(Err(_)) | Err(_) => Err(()),
@@ -162,8 +173,9 @@ impl Running {
                 awake = wakes.beyond(at) => awake,
                 () = stop.cancelled() => return,
             };
-            if awake.is_none() {
-                return;
+            let Some(newest) = awake else { return };
+            if newest - at < Position::from(PAGE) {
+                self.gather(at).await;
             }
             match self.step(&store, at).await {
                 Ok(reached) => {
@@ -186,6 +198,13 @@ impl Running {
                 }
             }
         }
+    }
+
+    /// Lets events gather behind a position, until somebody waits for one of them.
+    async fn gather(&self, at: Position) {
+        let mut awaited = self.awaited.subscribe();
+        // Whichever comes first; the sender lives as long as `self`.
+        let _ = tokio::time::timeout(GATHER, awaited.wait_for(|awaited| *awaited > at)).await;
     }
 
     /// Brings the next page of the log into the tables and says which position they have then.

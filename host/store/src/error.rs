@@ -24,6 +24,9 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// The system starts no thread for the sequencer.
+    #[error("the sequencer has no thread: {0}")]
+    Thread(#[source] std::io::Error),
     /// The database refused or failed.
     #[error(transparent)]
     Database(#[from] DatabaseError),

@@ -1,10 +1,12 @@
-//! The one task that appends. It takes one append and whatever else waits by then, and commits them together; while
+//! The one thread that appends. It takes one append and whatever else waits by then, and commits them together; while
 //! it commits, the next batch gathers. There is no timer: without load a batch is one append, under load it grows.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::append::{Append, Outcome};
@@ -89,8 +91,9 @@ fn size_of_append(append: &Append) -> usize {
     size_of::<Append>() + data + append.metadata.len() + append.answer.result.get().len()
 }
 
-/// Starts the sequencer on the current runtime.
-pub(crate) fn start(shared: Arc<Shared>, options: &Options) -> Queue {
+/// Starts the sequencer on a thread of its own. A batch goes to and fro between it and the connection's thread several times;
+/// from a task each of these turns would wake another of the runtime's threads too.
+pub(crate) fn start(shared: Arc<Shared>, options: &Options) -> Result<Queue, Error> {
     let (sender, receiver) = mpsc::channel(options.queue_limit.max(1));
     let bytes = Arc::new(AtomicUsize::new(0));
     let sequencer = Sequencer {
@@ -100,8 +103,12 @@ pub(crate) fn start(shared: Arc<Shared>, options: &Options) -> Queue {
         batch_limit: options.batch_limit.max(1),
         batch_limit_bytes: options.batch_limit_bytes,
     };
-    tokio::spawn(sequencer.run());
-    Queue { sender, bytes, limit_bytes: options.queue_limit_bytes }
+    let runtime = Handle::current();
+    thread::Builder::new()
+        .name("cairn-sequencer".to_owned())
+        .spawn(move || runtime.block_on(sequencer.run()))
+        .map_err(Error::Thread)?;
+    Ok(Queue { sender, bytes, limit_bytes: options.queue_limit_bytes })
 }
 
 #[derive(Default)]

@@ -44,14 +44,14 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens the log, or makes it, and starts its sequencer on the current runtime.
+    /// Opens the log, or makes it, and starts its sequencer, a thread that uses the current runtime.
     ///
     /// # Errors
     /// [`Error::DataFolderInUse`] if another process has the folder; otherwise what the files or SQLite refuse.
     pub async fn open(options: Options) -> Result<Self, Error> {
         let (backend, shared) = Backend::open(&options).await?;
         let shared = Arc::new(shared);
-        let queue = sequencer::start(shared.clone(), &options);
+        let queue = sequencer::start(shared.clone(), &options)?;
         Ok(Self { inner: Arc::new(Inner { backend, shared, queue, clock: options.clock }) })
     }
 

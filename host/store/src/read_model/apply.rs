@@ -11,6 +11,7 @@ use super::group::{Group, Op, Values, group};
 use super::values::encode_all;
 use crate::error::{DatabaseError, Error};
 use crate::sqlite::log::{signed, unsigned};
+use crate::sqlite::multi::Script;
 
 /// How many calls a batched statement takes at once.
 const CALLS_AT_ONCE: usize = 5000;
@@ -96,15 +97,11 @@ async fn write_rows(
     let goes = |row: &&(Values, Option<Values>)| row.1.is_none() || table.has_unique_index;
     let removed: Vec<&Values> = rows.iter().filter(goes).map(|(key, _)| key).collect();
     let put: Vec<&Values> = rows.iter().filter_map(|(_, row)| row.as_ref()).collect();
+    let mut script = Script::default();
     for (statement, values) in [(&table.remove, removed), (&table.put, put)] {
-        for (range, mut query) in statement.chunks(values.len()) {
-            for value in values[range].iter().flat_map(|values| values.iter()) {
-                query = value.bind(query);
-            }
-            query.execute(&mut *connection).await?;
-        }
+        script.rows(statement, values, |row, _, values| values.iter().for_each(|value| value.add(row)));
     }
-    Ok(())
+    script.execute(connection).await
 }
 
 async fn run(

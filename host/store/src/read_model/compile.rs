@@ -196,9 +196,10 @@ fn compile_table(table: &Table) -> Result<CompiledTable, Complaint> {
     Ok(CompiledTable {
         key_columns: key.iter().map(|index| table.columns[*index].clone()).collect(),
         create: create(table, &keys),
-        put: MultiRow::new(
-            &format!("INSERT INTO \"{name}\" ({columns}) VALUES "),
+        put: MultiRow::insert(
+            &format!("INSERT INTO \"{name}\" ({columns})"),
             table.columns.len(),
+            key[0],
             &format!(" ON CONFLICT ({keys}) DO {}", on_conflict(table)),
         ),
         remove: MultiRow::new(&format!("DELETE FROM \"{name}\" WHERE ({keys}) IN (VALUES "), key.len(), ")"),

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, TypeInfo, ValueRef};
 
-use crate::sqlite::multi::Bound;
+use crate::sqlite::multi::{Bound, Parameters};
 
 /// A value as SQLite keeps it.
 #[derive(Clone, Debug)]
@@ -59,6 +59,16 @@ impl Serialize for SqlValue {
 }
 
 impl SqlValue {
+    /// Binds it as the next parameter of a script.
+    pub fn add(&self, row: &mut Parameters) {
+        match self {
+            Self::Null => row.bind(None::<i64>),
+            Self::Text(text) => row.bind(text),
+            Self::Integer(number) => row.bind(*number),
+            Self::Real(number) => row.bind(*number),
+        };
+    }
+
     /// Binds it to the next parameter.
     pub fn bind<'q>(&self, query: Bound<'q>) -> Bound<'q> {
         match self {

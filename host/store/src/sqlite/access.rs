@@ -10,6 +10,7 @@ use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
 use super::log::unsigned;
+use super::multi::Script;
 use super::{Backend, Shared, rows};
 use crate::error::Error;
 
@@ -94,7 +95,9 @@ impl Shared {
             .iter()
             .filter_map(|fact| fact.access.as_ref().map(|(version, access)| (&fact.stream, *version, access)))
             .collect();
-        rows::access(&mut transaction, &access).await?;
+        let mut script = Script::default();
+        rows::access(&mut script, &access);
+        script.execute(&mut transaction).await?;
         let mut refused = Vec::new();
         for fact in facts {
             for claim in &fact.claims {

@@ -1,18 +1,21 @@
-//! Statements with many rows of parameters. The numbers of rows are from a fixed list, so there are few different texts
-//! and each stays prepared.
+//! Several statements, each with many rows of parameters, in one round trip to the connection's thread.
+//!
+//! The numbers of rows are from a fixed list, so there are few different texts and each stays prepared. Rows that are missing
+//! to the next number are NULL in every column: what comes of them has to be nothing.
 
-use std::ops::Range;
 use std::sync::Arc;
 
+use sqlx::error::BoxDynError;
 use sqlx::query::Query;
-use sqlx::sqlite::SqliteArguments;
-use sqlx::{AssertSqlSafe, Sqlite};
+use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
+use sqlx::{Arguments, AssertSqlSafe, Encode, Sqlite, Type};
 
 /// A statement being bound.
 pub(crate) type Bound<'q> = Query<'q, Sqlite, SqliteArguments>;
 
-/// The numbers of rows, from the largest.
-const SIZES: [usize; 10] = [512, 256, 128, 64, 32, 16, 8, 4, 2, 1];
+/// The numbers of rows, from the smallest. Small ones are exact, since most batches are small; large ones are few, since a
+/// script's text is made of one number for each of its statements.
+const SIZES: [usize; 11] = [1, 2, 3, 4, 8, 16, 32, 64, 128, 256, 512];
 
 /// SQLite's own limit of parameters of one statement.
 const PARAMETER_LIMIT: usize = 32_766;
@@ -20,51 +23,140 @@ const PARAMETER_LIMIT: usize = 32_766;
 /// A statement whose text repeats one group of parameters.
 #[derive(Debug)]
 pub(crate) struct MultiRow {
+    columns: usize,
     texts: Vec<(usize, Arc<str>)>,
 }
 
 impl MultiRow {
-    /// `head`, then `(?, ?, …)` of `columns` parameters as often as needed, then `tail`.
+    /// `head`, then `(?, ?, …)` of `columns` parameters as often as needed, then `tail`. A group of NULLs must do nothing.
     pub fn new(head: &str, columns: usize, tail: &str) -> Self {
         let group = format!("({})", vec!["?"; columns].join(", "));
         let texts = SIZES
             .into_iter()
             .filter(|size| *size == 1 || size * columns <= PARAMETER_LIMIT)
-            .map(|size| (size, format!("{head}{}{tail}", vec![group.as_str(); size].join(", ")).into()))
+            .map(|size| (size, format!("{head}{}{tail};", vec![group.as_str(); size].join(", ")).into()))
             .collect();
-        Self { texts }
+        Self { columns, texts }
     }
 
-    /// How `count` rows are divided: ranges, and the statement for each.
-    pub fn chunks(&self, count: usize) -> impl Iterator<Item = (Range<usize>, Bound<'static>)> {
-        let mut start = 0;
-        std::iter::from_fn(move || {
-            let rest = count - start;
-            // The list ends with 1, so something is found as long as a row is left.
-            let (size, text) = self.texts.iter().find(|(size, _)| *size <= rest)?;
-            let range = start..start + size;
-            start += size;
-            Some((range, sqlx::query(AssertSqlSafe(text.clone()))))
-        })
+    /// An insertion: `head` is `INSERT INTO table (columns)`, and the column with the number `required`, counted from 0, is never
+    /// NULL in a row that is meant.
+    pub fn insert(head: &str, columns: usize, required: usize, tail: &str) -> Self {
+        let tail = format!(") WHERE column{} IS NOT NULL{tail}", required + 1);
+        Self::new(&format!("{head} SELECT * FROM (VALUES "), columns, &tail)
+    }
+
+    /// The statement for so many rows, or for as many of them as one can take.
+    fn for_rows(&self, count: usize) -> Option<&(usize, Arc<str>)> {
+        self.texts.iter().find(|(size, _)| *size >= count).or_else(|| self.texts.last())
+    }
+}
+
+/// Statements that run one after the other, up to the first that fails.
+#[derive(Debug, Default)]
+pub(crate) struct Script {
+    text: String,
+    parameters: Parameters,
+}
+
+/// The parameters of a script, in the order of the statements' question marks.
+#[derive(Debug, Default)]
+pub(crate) struct Parameters {
+    values: SqliteArguments,
+    failed: Option<BoxDynError>,
+}
+
+impl Parameters {
+    /// Binds the next one.
+    pub fn bind<'t>(&mut self, value: impl Encode<'t, Sqlite> + Type<Sqlite>) -> &mut Self {
+        if let Err(error) = self.values.add(value) {
+            self.failed.get_or_insert(error);
+        }
+        self
+    }
+}
+
+impl Script {
+    /// Adds a statement without parameters; it ends with a semicolon.
+    pub fn push(&mut self, statement: &str) {
+        self.text.push_str(statement);
+    }
+
+    /// Adds a statement for all of these rows; `bind` is told a row's number. No rows, no statement.
+    pub fn rows<'a, T>(
+        &mut self,
+        statement: &MultiRow,
+        rows: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator> + 'a,
+        bind: impl Fn(&mut Parameters, usize, T),
+    ) {
+        let mut rows = rows.into_iter().enumerate();
+        while rows.len() > 0 {
+            let count = rows.len();
+            let Some((size, text)) = statement.for_rows(count) else { return };
+            self.text.push_str(text);
+            for (index, row) in rows.by_ref().take(*size) {
+                bind(&mut self.parameters, index, row);
+            }
+            for _ in count * statement.columns..size * statement.columns {
+                self.parameters.bind(None::<i64>);
+            }
+        }
+    }
+
+    /// Whether there is nothing to run.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// Runs it. What it made of the database stands, up to the statement that failed, unless a transaction is given up.
+    pub async fn execute(self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        if !self.is_empty() {
+            self.query()?.execute(connection).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs it and answers the rows of all of its statements, one after the other.
+    pub async fn fetch_all(self, connection: &mut SqliteConnection) -> Result<Vec<SqliteRow>, sqlx::Error> {
+        self.query()?.fetch_all(connection).await
+    }
+
+    fn query(self) -> Result<Bound<'static>, sqlx::Error> {
+        let Parameters { values, failed } = self.parameters;
+        match failed {
+            // Every text in it is a constant of this crate, or made of checked names of a manifest.
+            None => Ok(sqlx::query_with(AssertSqlSafe(self.text), values)),
+            Some(error) => Err(sqlx::Error::Encode(error)),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
 
     #[test]
-    fn every_row_is_in_exactly_one_chunk() {
+    fn every_row_is_bound_once_and_few_statements_do() {
         let multi = MultiRow::new("VALUES ", 2, "");
-        for count in [0, 1, 3, 4, 63, 64, 333, 1000] {
-            let rows: Vec<usize> = multi.chunks(count).flat_map(|(range, _)| range).collect();
-            assert_eq!(rows, (0..count).collect::<Vec<_>>());
+        for count in [0, 1, 5, 63, 64, 333, 512, 513, 1000] {
+            let mut script = Script::default();
+            let seen = RefCell::new(Vec::new());
+            script.rows(&multi, 0..count, |parameters, index, row| {
+                assert_eq!(index, row);
+                seen.borrow_mut().push(index);
+                parameters.bind(0_i64).bind(0_i64);
+            });
+            assert_eq!(script.text.matches(';').count(), count.div_ceil(512));
+            assert_eq!(script.text.matches('?').count(), script.parameters.values.len());
+            assert_eq!(seen.into_inner(), (0..count).collect::<Vec<_>>());
         }
     }
 
     #[test]
     fn wide_rows_stay_below_the_limit_of_parameters() {
         let multi = MultiRow::new("VALUES ", 1000, "");
-        assert_eq!(multi.texts.first().map(|(size, _)| *size), Some(32));
+        assert_eq!(multi.texts.last().map(|(size, _)| *size), Some(32));
     }
 }

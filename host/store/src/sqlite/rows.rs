@@ -1,151 +1,115 @@
-//! Writing what a plan asks for, each table in few statements.
+//! Writing what a plan asks for: a statement for each table.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use cairn_model::{Access, StreamKey, Timestamp, Version};
-use sqlx::sqlite::SqliteConnection;
 
 use super::log::signed;
-use super::multi::{Bound, MultiRow};
-use crate::error::Error;
-use crate::plan::{ClaimKey, EventRow, Kept, KeptKey, Writes};
+use super::multi::{MultiRow, Script};
+use crate::plan::{EventRow, Kept, KeptKey, Writes};
 
 static EVENTS: LazyLock<MultiRow> = LazyLock::new(|| {
-    MultiRow::new(
+    MultiRow::insert(
         "INSERT INTO event_store (position, tenant, aggregate, id, version, type, schema_version, data, metadata,
-         recorded_at, hash) VALUES ",
+         recorded_at, hash)",
         11,
+        0,
         "",
     )
 });
 
 static CLAIMS: LazyLock<MultiRow> = LazyLock::new(|| {
-    MultiRow::new("INSERT OR REPLACE INTO claims (tenant, claim, aggregate, id) VALUES ", 4, "")
+    MultiRow::insert("INSERT OR REPLACE INTO claims (tenant, claim, aggregate, id)", 4, 0, "")
 });
 
 static FREED: LazyLock<MultiRow> =
     LazyLock::new(|| MultiRow::new("DELETE FROM claims WHERE (tenant, claim) IN (VALUES ", 2, ")"));
 
 static ACCESS: LazyLock<MultiRow> = LazyLock::new(|| {
-    MultiRow::new(
+    MultiRow::insert(
         "INSERT OR REPLACE INTO access (tenant, aggregate, id, version, owner, parent_aggregate, parent_id, inherits,
-         entries) VALUES ",
+         entries)",
         9,
+        0,
         "",
     )
 });
 
 static KEPT: LazyLock<MultiRow> = LazyLock::new(|| {
-    MultiRow::new(
+    MultiRow::insert(
         "INSERT INTO idempotency (tenant, principal, key, payload_hash, command_id, recorded_at, id, version, position,
-         created, body) VALUES ",
+         created, body)",
         11,
+        0,
         "",
     )
 });
 
-/// Writes all of it, inside the transaction that the connection is in.
-pub(super) async fn write(
-    connection: &mut SqliteConnection,
-    writes: &Writes<'_>,
-    recorded_at: Timestamp,
-) -> Result<(), Error> {
-    events(connection, &writes.events, recorded_at).await?;
-    let (put, freed): (Vec<_>, Vec<_>) = writes.claims.iter().partition(|(_, holder)| holder.is_some());
-    for (range, mut query) in FREED.chunks(freed.len()) {
-        for (key, _) in &freed[range] {
-            query = query.bind(key.tenant.clone()).bind(key.claim.clone());
-        }
-        query.execute(&mut *connection).await?;
-    }
-    for (range, mut query) in CLAIMS.chunks(put.len()) {
-        for (key, holder) in &put[range] {
-            if let Some(holder) = holder {
-                query = bind_claim(query, key).bind(holder.aggregate.clone()).bind(holder.id.to_string());
-            }
-        }
-        query.execute(&mut *connection).await?;
-    }
-    access(connection, &writes.access).await?;
-    kept(connection, &writes.kept, recorded_at).await
+/// Adds what writes all of it.
+pub(super) fn write(script: &mut Script, writes: &Writes<'_>, recorded_at: Timestamp) {
+    let recorded_at: Arc<str> = recorded_at.to_string().into();
+    events(script, &writes.events, &recorded_at);
+    let freed: Vec<_> = writes.claims.iter().filter(|(_, holder)| holder.is_none()).collect();
+    script.rows(&FREED, freed, |row, _, (key, _)| {
+        row.bind(&*key.tenant).bind(&key.claim);
+    });
+    let put: Vec<_> = writes
+        .claims
+        .iter()
+        .filter_map(|(key, holder)| holder.as_ref().map(|holder| (key, holder)))
+        .collect();
+    script.rows(&CLAIMS, put, |row, _, (key, holder)| {
+        row.bind(&*key.tenant).bind(&key.claim).bind(&*holder.aggregate).bind(holder.id.to_string());
+    });
+    access(script, &writes.access);
+    kept(script, &writes.kept, &recorded_at);
 }
 
-async fn events(
-    connection: &mut SqliteConnection,
-    events: &[EventRow<'_>],
-    recorded_at: Timestamp,
-) -> Result<(), Error> {
-    let recorded_at: std::sync::Arc<str> = recorded_at.to_string().into();
-    for (range, mut query) in EVENTS.chunks(events.len()) {
-        for event in &events[range] {
-            query = query
-                .bind(signed(event.position))
-                .bind(event.stream.tenant.clone())
-                .bind(event.stream.aggregate.clone())
-                .bind(event.stream.id.to_string())
-                .bind(signed(event.version))
-                .bind(event.event_type.clone())
-                .bind(i64::from(event.schema_version))
-                .bind(event.data)
-                .bind(event.metadata)
-                .bind(recorded_at.clone())
-                .bind(event.hash.0.as_slice());
-        }
-        query.execute(&mut *connection).await?;
-    }
-    Ok(())
+fn events(script: &mut Script, events: &[EventRow<'_>], recorded_at: &Arc<str>) {
+    script.rows(&EVENTS, events, |row, _, event| {
+        row.bind(signed(event.position))
+            .bind(event.stream.tenant.clone())
+            .bind(event.stream.aggregate.clone())
+            .bind(event.stream.id.to_string())
+            .bind(signed(event.version))
+            .bind(event.event_type.clone())
+            .bind(i64::from(event.schema_version))
+            .bind(event.data)
+            .bind(event.metadata)
+            .bind(recorded_at.clone())
+            .bind(event.hash.0.as_slice());
+    });
 }
 
-fn bind_claim<'q>(query: Bound<'q>, key: &ClaimKey) -> Bound<'q> {
-    query.bind(key.tenant.clone()).bind(key.claim.clone())
+/// Adds what writes access rows; also used where they come back from the log.
+pub(super) fn access(script: &mut Script, rows: &[(&StreamKey, Version, &Access)]) {
+    script.rows(&ACCESS, rows, |row, _, (stream, version, access)| {
+        let parent = access.parent.as_ref();
+        row.bind(stream.tenant.clone())
+            .bind(stream.aggregate.clone())
+            .bind(stream.id.to_string())
+            .bind(signed(*version))
+            .bind(access.owner.map(|owner| owner.to_string()))
+            .bind(parent.map(|parent| parent.aggregate.clone()))
+            .bind(parent.map(|parent| parent.id.to_string()))
+            .bind(access.inherits)
+            // Names and numbers: nothing in it can fail to serialize.
+            .bind(serde_json::to_string(&access.entries).unwrap_or_default());
+    });
 }
 
-/// Writes access rows; also used where they come back from the log.
-pub(super) async fn access(
-    connection: &mut SqliteConnection,
-    rows: &[(&StreamKey, Version, &Access)],
-) -> Result<(), Error> {
-    for (range, mut query) in ACCESS.chunks(rows.len()) {
-        for (stream, version, access) in &rows[range] {
-            let parent = access.parent.as_ref();
-            query = query
-                .bind(stream.tenant.clone())
-                .bind(stream.aggregate.clone())
-                .bind(stream.id.to_string())
-                .bind(signed(*version))
-                .bind(access.owner.map(|owner| owner.to_string()))
-                .bind(parent.map(|parent| parent.aggregate.clone()))
-                .bind(parent.map(|parent| parent.id.to_string()))
-                .bind(access.inherits)
-                // Names and numbers: nothing in it can fail to serialize.
-                .bind(serde_json::to_string(&access.entries).unwrap_or_default());
-        }
-        query.execute(&mut *connection).await?;
-    }
-    Ok(())
-}
-
-async fn kept(
-    connection: &mut SqliteConnection,
-    rows: &[(KeptKey, Kept)],
-    recorded_at: Timestamp,
-) -> Result<(), Error> {
-    for (range, mut query) in KEPT.chunks(rows.len()) {
-        for (key, kept) in &rows[range] {
-            query = query
-                .bind(key.tenant.clone())
-                .bind(key.principal.to_string())
-                .bind(key.key.clone())
-                .bind(kept.payload_hash.0.as_slice())
-                .bind(kept.command_id.to_string())
-                .bind(recorded_at.to_string())
-                .bind(kept.id.to_string())
-                .bind(signed(kept.version))
-                .bind(signed(kept.position))
-                .bind(kept.created)
-                .bind(&*kept.body);
-        }
-        query.execute(&mut *connection).await?;
-    }
-    Ok(())
+fn kept(script: &mut Script, rows: &[(KeptKey, Kept)], recorded_at: &Arc<str>) {
+    script.rows(&KEPT, rows, |row, _, (key, kept)| {
+        row.bind(key.tenant.clone())
+            .bind(key.principal.to_string())
+            .bind(&key.key)
+            .bind(kept.payload_hash.0.as_slice())
+            .bind(kept.command_id.to_string())
+            .bind(recorded_at.clone())
+            .bind(kept.id.to_string())
+            .bind(signed(kept.version))
+            .bind(signed(kept.position))
+            .bind(kept.created)
+            .bind(&*kept.body);
+    });
 }

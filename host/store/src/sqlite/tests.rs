@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use super::multi::Script;
 use super::{Backend, Shared, rows};
 use crate::append::{Answer, Append, ClaimChanges, Outcome};
 use crate::options::Options;
@@ -99,8 +100,10 @@ async fn a_commit_that_happened_although_it_failed_is_found() {
     let lost = || sqlx::Error::Protocol("the answer was lost".to_owned());
     let failure = writer.settle(&plan, lost()).await;
     assert!(matches!(failure, Err(Failure::NotWritten(_))), "it did not happen");
+    let mut script = Script::default();
+    rows::write(&mut script, &plan.writes, plan.recorded_at);
     let mut transaction = writer.begin().await.expect("begins");
-    rows::write(&mut transaction, &plan.writes, plan.recorded_at).await.expect("writes");
+    script.execute(&mut transaction).await.expect("writes");
     transaction.commit().await.expect("commits");
     assert!(writer.settle(&plan, lost()).await.is_ok(), "it happened");
     assert_eq!(writer.tail, plan.tail);

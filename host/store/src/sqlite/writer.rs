@@ -12,6 +12,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row, Sqlite, Transaction};
 
 use super::log::{signed, unsigned};
+use super::multi::Script;
 use super::snapshots::{self, NewSnapshot};
 use super::{DERIVED, fetch, rows, steer_planner, writing};
 use crate::append::{Append, Outcome};
@@ -143,10 +144,13 @@ impl Writer {
             return Ok(plan.outcomes);
         }
         let connection = self.connection.as_mut().ok_or(Error::Closed)?;
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        rows::write(&mut transaction, &plan.writes, plan.recorded_at).await?;
-        snapshots::write(&mut transaction, snapshots, plan.recorded_at).await?;
-        if let Err(error) = transaction.commit().await {
+        // A failure gives the connection up, and with it the transaction.
+        let mut script = Script::default();
+        script.push("BEGIN IMMEDIATE;");
+        rows::write(&mut script, &plan.writes, plan.recorded_at);
+        script.execute(connection).await?;
+        snapshots::write(connection, snapshots, plan.recorded_at).await?;
+        if let Err(error) = sqlx::query("COMMIT").execute(connection).await {
             self.settle(&plan, error).await?;
         }
         self.tail = plan.tail;
