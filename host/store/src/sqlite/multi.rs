@@ -17,6 +17,9 @@ pub(crate) type Bound<'q> = Query<'q, Sqlite, SqliteArguments>;
 /// script's text is made of one number for each of its statements.
 const SIZES: [usize; 11] = [1, 2, 3, 4, 8, 16, 32, 64, 128, 256, 512];
 
+/// From this number of rows on a statement goes alone.
+const ALONE_FROM: usize = 64;
+
 /// SQLite's own limit of parameters of one statement.
 const PARAMETER_LIMIT: usize = 32_766;
 
@@ -52,9 +55,17 @@ impl MultiRow {
     }
 }
 
-/// Statements that run one after the other, up to the first that fails.
+/// Statements that run one after the other, up to the first that fails. Small ones go together in one round trip; one with many
+/// rows goes alone, or there would be no end of different texts, each of which stays prepared.
 #[derive(Debug, Default)]
 pub(crate) struct Script {
+    parts: Vec<Part>,
+    /// Whether the last part takes no more.
+    closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Part {
     text: String,
     parameters: Parameters,
 }
@@ -76,58 +87,70 @@ impl Parameters {
     }
 }
 
+impl Part {
+    fn query(self) -> Result<Bound<'static>, sqlx::Error> {
+        match self.parameters.failed {
+            // Every text in it is a constant of this crate, or made of checked names of a manifest.
+            None => Ok(sqlx::query_with(AssertSqlSafe(self.text), self.parameters.values)),
+            Some(error) => Err(sqlx::Error::Encode(error)),
+        }
+    }
+}
+
 impl Script {
     /// Adds a statement without parameters; it ends with a semicolon.
     pub fn push(&mut self, statement: &str) {
-        self.text.push_str(statement);
+        self.part(1).text.push_str(statement);
     }
 
     /// Adds a statement for all of these rows; `bind` is told a row's number. No rows, no statement.
-    pub fn rows<'a, T>(
+    pub fn rows<T>(
         &mut self,
         statement: &MultiRow,
-        rows: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator> + 'a,
+        rows: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
         bind: impl Fn(&mut Parameters, usize, T),
     ) {
         let mut rows = rows.into_iter().enumerate();
         while rows.len() > 0 {
             let count = rows.len();
             let Some((size, text)) = statement.for_rows(count) else { return };
-            self.text.push_str(text);
+            let part = self.part(*size);
+            part.text.push_str(text);
             for (index, row) in rows.by_ref().take(*size) {
-                bind(&mut self.parameters, index, row);
+                bind(&mut part.parameters, index, row);
             }
             for _ in count * statement.columns..size * statement.columns {
-                self.parameters.bind(None::<i64>);
+                part.parameters.bind(None::<i64>);
             }
         }
     }
 
-    /// Whether there is nothing to run.
-    pub fn is_empty(&self) -> bool {
-        self.text.is_empty()
+    /// The part for a statement with so many rows.
+    fn part(&mut self, rows: usize) -> &mut Part {
+        let alone = rows >= ALONE_FROM;
+        if self.closed || alone || self.parts.is_empty() {
+            self.parts.push(Part::default());
+        }
+        self.closed = alone;
+        let last = self.parts.len() - 1;
+        &mut self.parts[last]
     }
 
     /// Runs it. What it made of the database stands, up to the statement that failed, unless a transaction is given up.
     pub async fn execute(self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        if !self.is_empty() {
-            self.query()?.execute(connection).await?;
+        for part in self.parts {
+            part.query()?.execute(&mut *connection).await?;
         }
         Ok(())
     }
 
     /// Runs it and answers the rows of all of its statements, one after the other.
     pub async fn fetch_all(self, connection: &mut SqliteConnection) -> Result<Vec<SqliteRow>, sqlx::Error> {
-        self.query()?.fetch_all(connection).await
-    }
-
-    fn query(self) -> Result<Bound<'static>, sqlx::Error> {
-        let Parameters { values, failed } = self.parameters;
-        match failed {
-            // Every text in it is a constant of this crate, or made of checked names of a manifest.
-            None => Ok(sqlx::query_with(AssertSqlSafe(self.text), values)),
-            Some(error) => Err(sqlx::Error::Encode(error)),
+        let mut rows = Vec::new();
+        for part in self.parts {
+            rows.extend(part.query()?.fetch_all(&mut *connection).await?);
         }
+        Ok(rows)
     }
 }
 
@@ -148,10 +171,27 @@ mod tests {
                 seen.borrow_mut().push(index);
                 parameters.bind(0_i64).bind(0_i64);
             });
-            assert_eq!(script.text.matches(';').count(), count.div_ceil(512));
-            assert_eq!(script.text.matches('?').count(), script.parameters.values.len());
+            assert_eq!(script.parts.len(), count.div_ceil(512));
+            for part in script.parts {
+                assert_eq!(part.text.matches(';').count(), 1);
+                assert_eq!(part.text.matches('?').count(), part.parameters.values.len());
+            }
             assert_eq!(seen.into_inner(), (0..count).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn small_statements_share_a_round_trip_and_large_ones_go_alone_in_their_order() {
+        let multi = MultiRow::new("VALUES ", 1, "");
+        let mut script = Script::default();
+        script.push("BEGIN;");
+        for count in [1, 3, 64, 2, 2, 700] {
+            script.rows(&multi, 0..count, |parameters, _, _| {
+                parameters.bind(0_i64);
+            });
+        }
+        let statements: Vec<usize> = script.parts.iter().map(|part| part.text.matches(';').count()).collect();
+        assert_eq!(statements, [3, 1, 2, 1, 1]);
     }
 
     #[test]
