@@ -10,6 +10,7 @@ pub mod chain;
 pub mod clock;
 pub mod event;
 pub mod ids;
+pub mod line;
 pub mod manifest;
 pub mod principal;
 pub mod row;

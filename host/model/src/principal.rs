@@ -9,6 +9,9 @@ use crate::stream::Name;
 /// The scope that may do everything, host administration included.
 pub const ADMIN_SCOPE: &str = "admin";
 
+/// The scope that may append events without a decision.
+pub const APPEND_SCOPE: &str = "events:append";
+
 /// The scope of the host's own hands: policies carry out what somebody else was allowed to begin.
 const INTERNAL_SCOPE: &str = "internal";
 

@@ -6,7 +6,7 @@ use cairn_model::row::Rows;
 use cairn_model::stream::parse_id;
 use cairn_model::{
     Access, AccessEntry, Call, Change, Name, NewEvent, Permission, Permissions, Principal, RecordedEvent,
-    StreamRef, Subject, Timestamp, Value,
+    StreamRef, Subject, Timestamp, Value, line,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -191,7 +191,9 @@ fn json_text(bytes: Vec<u8>, what: &str) -> Result<String, Fault> {
     let text = String::from_utf8(bytes).map_err(|_| Fault::bad_output(format!("{what} is not UTF-8")))?;
     serde_json::from_str::<serde::de::IgnoredAny>(&text)
         .map_err(|error| Fault::bad_output(format!("{what} is not JSON: {error}")))?;
-    Ok(text)
+    // An event has to fit into a line.
+    let broken = text.bytes().any(|byte| matches!(byte, b'\n' | b'\r'));
+    Ok(if broken { line::compact(&text) } else { text })
 }
 
 pub(crate) fn raw_json(bytes: Vec<u8>, what: &str) -> Result<Box<RawValue>, Fault> {

@@ -59,6 +59,25 @@ pub struct CommandCall {
     pub causation_id: Option<String>,
     /// See `cairn_model::Metadata`.
     pub on_behalf_of: Option<Uuid>,
+    /// Events that were decided elsewhere. The guest is not asked, it only applies them; so its rules are not checked and
+    /// the caller needs no permission on the aggregate.
+    pub given: Option<Given>,
+}
+
+impl CommandCall {
+    /// Whether it can succeed only where there is no aggregate yet.
+    pub(crate) fn expects_nothing(&self) -> bool {
+        self.creates || (self.given.is_some() && self.if_match == Some(0))
+    }
+}
+
+/// Events that were decided elsewhere.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// What happened; checked against their schemas.
+    pub events: Arc<[NewEvent]>,
+    /// When; now where it is not said. Time never runs backwards in a stream: an earlier one becomes that of the last event.
+    pub occurred_at: Option<Timestamp>,
 }
 
 /// What the workers have to say about a piece of work. Everything except a fault rests on `basis` and must leave the

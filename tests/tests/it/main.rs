@@ -14,3 +14,4 @@ mod names;
 mod permissions;
 mod problems;
 mod queries;
+mod streams;

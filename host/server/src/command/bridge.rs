@@ -278,7 +278,7 @@ fn append_of(
         claims: ClaimChanges { take: accepted.claims_taken, release: accepted.claims_released },
         access: accepted.access,
         record_unchanged: true,
-        answer: Answer { created: call.creates, result: accepted.result },
+        answer: Answer { created: basis.version == 0, result: accepted.result },
         ..check_of(work, basis)
     }
 }

@@ -5,13 +5,15 @@
 //! the other. What the caller gets was either appended, or checked against the log's present.
 
 mod bridge;
+mod payload;
+mod raw;
 pub mod verdict;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use cairn_model::chain::Hash;
-use cairn_model::{Access, Clock, Name, Principal, RecordedEvent, StreamKey, Timestamp, Version, ids};
+use cairn_model::{Access, Clock, Principal, RecordedEvent, StreamKey, Timestamp, Version, ids};
 use cairn_store::{Committed, Idempotency, Store};
 use cairn_wasm::{CommandCall, Component, Engine, Task, Work, Workers};
 use serde_json::value::RawValue;
@@ -22,6 +24,7 @@ use uuid::Uuid;
 use crate::plugins::{CommandEntry, Registry};
 use crate::problem::{Code, Problem};
 use bridge::{Bridge, Caller, Origin, Reply};
+pub use raw::{RawAppend, RawEvent};
 
 /// How many events are folded at once for an earlier state.
 const FOLD_PAGE: u32 = 1_000;
@@ -128,7 +131,7 @@ impl Commands {
     pub async fn execute(&self, request: Request) -> Result<Committed, Problem> {
         let generation = self.registry.current();
         let entry = find_command(&generation, &request)?;
-        let payload = check_payload(entry, request.payload.clone())?;
+        let payload = payload::check(entry, request.payload.clone())?;
         let depth = request.cause.depth;
         if depth > self.limits.causation_depth {
             let detail = format!(
@@ -138,7 +141,11 @@ impl Commands {
             return Err(Problem::new(Code::Rejected, detail).with_domain_code("causation-too-deep"));
         }
         let _permit = self.permit()?;
-        let idempotency = request.idempotency_key.as_ref().map(|key| idempotency(&request, key));
+        let idempotency = request.idempotency_key.as_ref().map(|key| {
+            let id = request.id.map(|id| id.to_string()).unwrap_or_default();
+            let asked = [request.aggregate.as_str(), &id, &request.command];
+            idempotency(&request.principal, key, asked, request.if_match, &request.payload)
+        });
         let now = self.clock.now();
         let command_id = idempotency.as_ref().map_or_else(|| ids::new_id(now), |record| record.command_id);
         let id = match request.id {
@@ -166,10 +173,22 @@ impl Commands {
             correlation_id,
             causation_id: request.cause.causation_id,
             on_behalf_of: request.cause.on_behalf_of,
+            given: None,
         });
         let origin =
             Origin { trace_id: request.cause.trace_id, depth, generation: generation.number, idempotency };
-        match self.ask(stream, entry.plugin.component.clone(), request.principal, task, origin).await? {
+        self.carry_out(stream, entry.plugin.component.clone(), request.principal, task, origin).await
+    }
+
+    async fn carry_out(
+        &self,
+        stream: StreamKey,
+        component: Arc<Component>,
+        principal: Arc<Principal>,
+        task: Task,
+        origin: Origin,
+    ) -> Result<Committed, Problem> {
+        match self.ask(stream, component, principal, task, origin).await? {
             Reply::Committed(committed) => Ok(committed),
             Reply::State(_) => Err(Problem::new(Code::Internal, "a command was answered with a state")),
         }
@@ -305,59 +324,25 @@ fn no_aggregate(name: &str) -> Problem {
     Problem::new(Code::NotFound, format!("no active plugin has an aggregate `{name}`"))
 }
 
-/// Checks a payload and gives it on as it came; an empty body is an empty object.
-fn check_payload(entry: CommandEntry<'_>, payload: Bytes) -> Result<Bytes, Problem> {
-    let payload = if payload.is_empty() { Bytes::from_static(b"{}") } else { payload };
-    let value: serde_json::Value = serde_json::from_slice(&payload)
-        .map_err(|error| Problem::invalid("", format!("the body is not JSON: {error}")))?;
-    // The escape is the only way to write U+0000 in JSON, so most bodies need no walk.
-    if payload.windows(6).any(|window| window == b"\\u0000")
-        && let Some(pointer) = find_nul(&value)
-    {
-        return Err(Problem::invalid(pointer, "contains U+0000, which no store can keep as text"));
-    }
-    entry.command.payload.check(&value)?;
-    Ok(payload)
-}
-
-/// A pointer to the first text with U+0000 in it.
-fn find_nul(value: &serde_json::Value) -> Option<String> {
-    use serde_json::Value;
-    let below = |key: &str, value| {
-        find_nul(value).map(|rest| format!("/{}{rest}", key.replace('~', "~0").replace('/', "~1")))
-    };
-    match value {
-        Value::String(text) => text.contains('\0').then(String::new),
-        Value::Array(items) => {
-            items.iter().enumerate().find_map(|(index, item)| below(&index.to_string(), item))
-        }
-        Value::Object(fields) => {
-            fields.iter().find_map(
-                |(key, value)| {
-                    if key.contains('\0') { Some(String::new()) } else { below(key, value) }
-                },
-            )
-        }
-        _ => None,
-    }
-}
-
 /// The record of a key: the command's id is derived from it, and the payload's hash covers all that is asked for.
-fn idempotency(request: &Request, key: &str) -> Idempotency {
-    let principal = request.principal.id;
-    let tenant: &Name = &request.principal.tenant;
+fn idempotency(
+    principal: &Principal,
+    key: &str,
+    asked: [&str; 3],
+    if_match: Option<Version>,
+    payload: &[u8],
+) -> Idempotency {
     let mut hash = Sha256::new();
-    let id = request.id.map(|id| id.to_string()).unwrap_or_default();
-    let if_match = request.if_match.map(|version| version.to_string()).unwrap_or_default();
-    for part in [request.aggregate.as_str(), &id, &request.command, &if_match] {
+    let if_match = if_match.map(|version| version.to_string()).unwrap_or_default();
+    for part in asked.into_iter().chain([if_match.as_str()]) {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    hash.update(&request.payload);
+    hash.update(payload);
     Idempotency {
-        principal,
+        principal: principal.id,
         key: key.to_owned(),
         payload_hash: Hash(hash.finalize().into()),
-        command_id: ids::derived_id(&["command", tenant, &principal.to_string(), key]),
+        command_id: ids::derived_id(&["command", &principal.tenant, &principal.id.to_string(), key]),
     }
 }

@@ -6,6 +6,7 @@ use axum::http::header::{ETAG, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use cairn_model::{Access, Permissions, Principal, StreamKey, StreamRef, Timestamp, access};
+use cairn_store::Committed;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -58,7 +59,11 @@ async fn handle(
         cause: Cause { trace_id: caller.trace_id, ..Cause::default() },
         aggregate: aggregate.clone(),
     };
-    let committed = services.commands.execute(request).await?;
+    Ok(committed(&aggregate, services.commands.execute(request).await?))
+}
+
+/// The answer to what was appended, or found to change nothing.
+pub(super) fn committed(aggregate: &str, committed: Committed) -> Response {
     let status = if committed.created { StatusCode::CREATED } else { StatusCode::OK };
     let mut response = json_bytes(status, committed.body);
     let headers = response.headers_mut();
@@ -69,7 +74,7 @@ async fn handle(
     {
         headers.insert(LOCATION, location);
     }
-    Ok(response)
+    response
 }
 
 #[derive(Serialize)]

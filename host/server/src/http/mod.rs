@@ -11,13 +11,14 @@ mod projections;
 mod queries;
 mod request;
 mod respond;
+mod streams;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::get;
+use axum::routing::{get, post};
 use cairn_store::Store;
 use tokio_util::sync::CancellationToken;
 
@@ -70,6 +71,7 @@ pub fn router(services: Services) -> Router {
         .route("/docs/problems/{code}", get(health::problem))
         .route("/v1/aggregates/{aggregate}/{item}", get(aggregates::state).post(aggregates::create))
         .route("/v1/aggregates/{aggregate}/{id}/{part}", get(aggregates::part).post(aggregates::command))
+        .route("/v1/streams/{aggregate}/{id}/events", post(streams::append))
         .route("/v1/queries/{query}", get(queries::run))
         .route("/v1/events", get(log::page))
         .route("/v1/plugins", get(plugins::list))

@@ -22,8 +22,23 @@ pub use schema::{Schema, parameters};
 pub struct Plugin {
     /// The component.
     pub component: Arc<Component>,
-    aggregates: HashMap<Name, HashMap<Name, Command>>,
+    aggregates: HashMap<Name, Aggregate>,
     queries: HashMap<Name, Query>,
+}
+
+#[derive(Debug, Default)]
+struct Aggregate {
+    commands: HashMap<Name, Command>,
+    events: HashMap<Name, EventType>,
+}
+
+/// An event type that can be appended.
+#[derive(Debug)]
+pub struct EventType {
+    /// The version of its schema.
+    pub schema_version: u32,
+    /// The schema of its data.
+    pub data: Schema,
 }
 
 /// A command that can be called.
@@ -122,20 +137,22 @@ impl Plugin {
         let manifest = component.manifest();
         let mut aggregates = HashMap::new();
         for aggregate in &manifest.aggregates {
-            let mut commands = HashMap::new();
+            let mut compiled = Aggregate::default();
             for spec in &aggregate.commands {
-                let payload = Schema::compile(&spec.schema).map_err(|message| Error::Schema {
-                    of: format!("command {}", spec.full_name),
-                    message,
-                })?;
-                commands.insert(spec.name.clone(), Command { spec: spec.clone(), payload });
+                let payload = compile(&spec.schema, || format!("command {}", spec.full_name))?;
+                compiled.commands.insert(spec.name.clone(), Command { spec: spec.clone(), payload });
             }
-            aggregates.insert(aggregate.name.clone(), commands);
+            for spec in &aggregate.events {
+                let data = compile(&spec.schema, || format!("event {}", spec.name))?;
+                compiled
+                    .events
+                    .insert(spec.name.clone(), EventType { schema_version: spec.schema_version, data });
+            }
+            aggregates.insert(aggregate.name.clone(), compiled);
         }
         let mut queries = HashMap::new();
         for spec in &manifest.queries {
-            let params = Schema::compile(&spec.params_schema)
-                .map_err(|message| Error::Schema { of: format!("query {}", spec.name), message })?;
+            let params = compile(&spec.params_schema, || format!("query {}", spec.name))?;
             queries.insert(spec.name.clone(), Query { spec: spec.clone(), params });
         }
         for projection in &manifest.projections {
@@ -150,6 +167,15 @@ impl Plugin {
     pub fn manifest(&self) -> &Manifest {
         self.component.manifest()
     }
+
+    /// The event type with this name of this aggregate type, and the name.
+    pub fn event(&self, aggregate: &str, name: &str) -> Option<(&Name, &EventType)> {
+        self.aggregates.get(aggregate)?.events.get_key_value(name)
+    }
+}
+
+fn compile(schema: &serde_json::Value, of: impl FnOnce() -> String) -> Result<Schema, Error> {
+    Schema::compile(schema).map_err(|message| Error::Schema { of: of(), message })
 }
 
 /// A command in the plugin that declares it.
@@ -222,7 +248,7 @@ impl Generation {
     /// The command of this aggregate type.
     pub fn command(&self, aggregate: &str, command: &str) -> Option<CommandEntry<'_>> {
         let (plugin, aggregate) = self.aggregate(aggregate)?;
-        let command = plugin.aggregates.get(aggregate)?.get(command)?;
+        let command = plugin.aggregates.get(aggregate)?.commands.get(command)?;
         Some(CommandEntry { plugin, aggregate, command })
     }
 

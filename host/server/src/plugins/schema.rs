@@ -35,11 +35,18 @@ impl Schema {
         if self.0.is_valid(input) {
             return Ok(());
         }
-        let mut problem = Problem::new(Code::InvalidInput, "the payload does not match the command's schema");
-        for error in self.0.iter_errors(input).take(ERRORS_LISTED) {
-            problem = problem.with_error(error.instance_path().as_str(), error.to_string());
-        }
-        Err(problem)
+        Err(self.errors(input).fold(
+            Problem::new(Code::InvalidInput, "the payload does not match the command's schema"),
+            |problem, (pointer, detail)| problem.with_error(pointer, detail),
+        ))
+    }
+
+    /// What is wrong with the input: a JSON pointer and a detail for each part (the first twenty).
+    pub fn errors<'a>(&'a self, input: &'a Value) -> impl Iterator<Item = (String, String)> + 'a {
+        self.0
+            .iter_errors(input)
+            .take(ERRORS_LISTED)
+            .map(|error| (error.instance_path().as_str().to_owned(), error.to_string()))
     }
 }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use cairn_model::access::AccessRow;
-use cairn_model::{Access, NewEvent, Permission, Permissions, Version, ids};
+use cairn_model::{Access, NewEvent, Permission, Permissions, Timestamp, Version, ids};
+use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use super::PeekError;
 use super::desk::Desk;
@@ -16,7 +18,7 @@ use crate::component::Component;
 use crate::convert::{self, ContextParts, IdText};
 use crate::fault::{Fault, FaultKind};
 use crate::guest::Guest;
-use crate::work::{Accepted, CommandCall, Host, SnapshotDraft, Task, Verdict};
+use crate::work::{Accepted, CommandCall, Given, Host, SnapshotDraft, Task, Verdict, Work};
 
 /// A verdict and what follows from it.
 pub(super) struct Ruling {
@@ -27,6 +29,14 @@ pub(super) struct Ruling {
     pub access: Option<AccessRow>,
     /// Whether the state changed.
     pub changed: bool,
+}
+
+/// Events that are to be applied, with what becomes part of the answer and of their metadata.
+struct Made {
+    events: Vec<NewEvent>,
+    result: Box<RawValue>,
+    now: Timestamp,
+    actor: Uuid,
 }
 
 impl Ruling {
@@ -59,6 +69,9 @@ impl<H: Host> Desk<H> {
         };
         if let Some(no) = refusal(call, version, permissions) {
             return Ok(Some(Ruling::on(version, no)));
+        }
+        if let Some(given) = call.given.clone() {
+            return self.take_given(slot, &current.work, given).map(Some);
         }
         let now = self.shared.clock.now().max(slot.last_now);
         slot.last_now = now;
@@ -135,7 +148,25 @@ impl<H: Host> Desk<H> {
         needs.into_iter().map(need).collect()
     }
 
-    /// Takes a yes: checks it, applies its events, and finds out what they changed.
+    /// Takes events that were decided elsewhere.
+    fn take_given(
+        &mut self,
+        slot: &mut Slot<H::Caller>,
+        work: &Work<H::Caller>,
+        given: Given,
+    ) -> Result<Ruling, Fault> {
+        let now = given.occurred_at.unwrap_or_else(|| self.shared.clock.now()).max(slot.last_now);
+        slot.last_now = now;
+        let made = Made {
+            events: given.events.to_vec(),
+            result: convert::raw_json(b"null".to_vec(), "no result")?,
+            now,
+            actor: work.principal.id,
+        };
+        self.take_events(slot, &work.component, made)
+    }
+
+    /// Takes a guest's yes.
     fn accept(
         &mut self,
         slot: &mut Slot<H::Caller>,
@@ -148,7 +179,6 @@ impl<H: Host> Desk<H> {
         if sample > 0 && self.accepted.is_multiple_of(sample) {
             self.repeat(slot, component, question, &accepted)?;
         }
-        let gone = || Fault::new(FaultKind::Trap, "the instance is gone");
         let limits = self.shared.limits;
         let bytes =
             accepted.result.len() + accepted.events.iter().map(|event| event.data.len()).sum::<usize>();
@@ -162,8 +192,24 @@ impl<H: Host> Desk<H> {
             .into_iter()
             .map(|event| convert::new_event(component, event))
             .collect::<Result<_, _>>()?;
-        let result = convert::raw_json(accepted.result, "the result")?;
-        let now = question.context.now;
+        let made = Made {
+            events,
+            result: convert::raw_json(accepted.result, "the result")?,
+            now: question.context.now,
+            actor: question.context.principal.id,
+        };
+        self.take_events(slot, component, made)
+    }
+
+    /// Applies events to the resident aggregate and finds out what they changed.
+    fn take_events(
+        &mut self,
+        slot: &mut Slot<H::Caller>,
+        component: &Arc<Component>,
+        made: Made,
+    ) -> Result<Ruling, Fault> {
+        let gone = || Fault::new(FaultKind::Trap, "the instance is gone");
+        let Made { events, result, now, actor } = made;
         let mut yes = Accepted {
             events,
             result,
@@ -178,7 +224,7 @@ impl<H: Host> Desk<H> {
         let mut row = None;
         if !yes.events.is_empty() {
             let house = self.housing.get(resident.house).ok_or_else(gone)?;
-            let actor = IdText::new(question.context.principal.id);
+            let actor = IdText::new(actor);
             let aggregate = component
                 .manifest()
                 .aggregate(&slot.stream.aggregate)
@@ -237,7 +283,9 @@ impl<H: Host> Desk<H> {
 
 /// What the host says no to without asking the guest.
 fn refusal(call: &CommandCall, version: Version, permissions: Permissions) -> Option<Verdict> {
-    if call.creates {
+    if call.given.is_some() {
+        // Only the expected version counts.
+    } else if call.creates {
         if version > 0 {
             return Some(Verdict::Exists);
         }
@@ -303,10 +351,8 @@ fn snapshot(
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use uuid::Uuid;
-
     use super::*;
+    use bytes::Bytes;
 
     fn call(creates: bool, permission: Option<Permission>, if_match: Option<Version>) -> CommandCall {
         CommandCall {
@@ -319,6 +365,7 @@ mod tests {
             correlation_id: String::new(),
             causation_id: None,
             on_behalf_of: None,
+            given: None,
         }
     }
 

@@ -68,7 +68,7 @@ impl<H: Host> Desk<H> {
         slot: &Slot<H::Caller>,
         current: &mut Current<H::Caller>,
     ) -> Result<Permissions, NotHere> {
-        if matches!(&current.work.task, Task::Command(call) if call.creates) {
+        if matches!(&current.work.task, Task::Command(call) if call.creates || call.given.is_some()) {
             return Ok(Permissions::ALL);
         }
         let access = slot.resident.as_ref().and_then(|resident| resident.access.as_ref());

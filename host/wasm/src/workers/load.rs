@@ -34,7 +34,7 @@ impl<H: Host> Desk<H> {
         let component = current.work.component.clone();
         if !self.is_usable(slot, &component) {
             self.drop_resident(slot);
-            let creates = matches!(&current.work.task, Task::Command(call) if call.creates);
+            let creates = matches!(&current.work.task, Task::Command(call) if call.expects_nothing());
             if !creates || current.work.attempts > 0 {
                 self.load(slot, component, false);
                 return Readiness::Wait;

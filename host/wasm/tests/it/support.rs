@@ -318,6 +318,7 @@ impl Setup {
             correlation_id: "correlation".to_owned(),
             causation_id: None,
             on_behalf_of: None,
+            given: None,
         }
     }
 
