@@ -12,8 +12,10 @@ use crate::{build, plugins, shell};
 pub enum Bench {
     /// Commands per second over HTTP, beside the limits that the machine sets.
     Commands(Args),
-    /// How fast a read model comes back from the log.
+    /// How fast a read model comes back from the log, beside a native loop over the same log.
     Rebuild(Args),
+    /// What the bare decision costs, natively and in the component.
+    Decide(Args),
 }
 
 /// How to measure.
@@ -32,10 +34,10 @@ pub fn run(bench: &Bench) -> anyhow::Result<()> {
     let (what, args) = match bench {
         Bench::Commands(args) => ("commands", args),
         Bench::Rebuild(args) => ("rebuild", args),
+        Bench::Decide(args) => ("decide", args),
     };
     plugins::build()?;
-    build::host()?;
-    shell::run(&mut shell::cargo(["build", "--release", "--package", "cairn-load"]))?;
+    build::optimised(&["cairn", "cairn-load"])?;
     let mut load = Command::new(shell::built("release", "cairn-load"));
     load.arg(what).args(&args.rest).current_dir(shell::root());
     load.env("CAIRN_BIN", shell::built("release", "cairn"));

@@ -112,8 +112,8 @@ fn ensure_target() -> anyhow::Result<()> {
     if !shell::works(Command::new("rustup").arg("--version")) {
         bail!(
             "this Rust toolchain lacks the target {TARGET}, which plugins are compiled for, and there is no rustup to \
-             add it with. Install rustup (https://rustup.rs), or your system's package with the standard library for \
-             that target, and run this again."
+             add it with. Install rustup, or your system's package with the standard library for that target, and run \
+             this again."
         );
     }
     eprintln!("     Adding the target {TARGET}");

@@ -11,6 +11,9 @@ use uuid::Uuid;
 use crate::principal::Principal;
 use crate::stream::{StreamRef, Version};
 
+/// The longest chain of parents that is followed.
+pub const CHAIN_LINKS: usize = 1_000;
+
 /// One thing that somebody may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -104,5 +104,8 @@ fn write_new_key(path: &Path) -> std::io::Result<String> {
     writeln!(file, "{key}")?;
     file.sync_all()?;
     std::fs::rename(&aside, path)?;
+    if let Some(folder) = path.parent() {
+        std::fs::File::open(folder)?.sync_all()?;
+    }
     Ok(key)
 }

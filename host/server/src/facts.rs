@@ -26,7 +26,12 @@ pub async fn keep(store: Store, registry: Arc<Registry>, stop: CancellationToken
         let lost = !*intact.borrow_and_update();
         if lost {
             tracing::warn!("access and claims are not whole; they are rebuilt from the log");
-            match rebuild(&store, &registry.current()).await {
+            let generation = registry.current();
+            let rebuilt = tokio::select! {
+                rebuilt = rebuild(&store, &generation) => rebuilt,
+                () = stop.cancelled() => return,
+            };
+            match rebuilt {
                 Ok(streams) => tracing::info!(streams, "access and claims are whole again"),
                 Err(error) => {
                     tracing::error!(%error, "access and claims could not be rebuilt");
@@ -67,7 +72,8 @@ async fn rebuild(store: &Store, generation: &Generation) -> Result<u64, anyhow::
     Ok(count)
 }
 
-/// The facts of one stream; `None` for the host's own streams and those whose plugin is not active.
+/// The facts of one stream; `None` for the host's own streams, those whose plugin is not active, and one that the plugin
+/// cannot fold: nobody can decide on that one either, and the others must not wait for it.
 async fn fold(
     store: &Store,
     generation: &Generation,
@@ -84,6 +90,12 @@ async fn fold(
         events.extend(page);
     }
     let (component, key) = (plugin.component.clone(), stream.clone());
-    let folded = tokio::task::spawn_blocking(move || component.facts(&key, &events)).await??;
+    let folded = match tokio::task::spawn_blocking(move || component.facts(&key, &events)).await? {
+        Ok(folded) => folded,
+        Err(fault) => {
+            tracing::error!(%stream, %fault, "an aggregate cannot be folded; its access and claims are left out");
+            return Ok(None);
+        }
+    };
     Ok(Some(Facts { stream: stream.clone(), access: folded.access, claims: folded.claims }))
 }

@@ -326,8 +326,11 @@ impl Problem {
 
 impl From<cairn_store::Error> for Problem {
     fn from(error: cairn_store::Error) -> Self {
+        if matches!(error, cairn_store::Error::Overloaded) {
+            return Self::new(Code::Overloaded, "too many reads are under way");
+        }
         tracing::error!(%error, "the store failed");
-        Self::new(Code::StoreUnavailable, "the log cannot be read now")
+        Self::new(Code::StoreUnavailable, "the store cannot be read now")
     }
 }
 

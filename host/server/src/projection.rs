@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cairn_bus::Bus;
 use cairn_model::manifest::{Manifest, Projection};
@@ -116,9 +116,11 @@ impl Projections {
     ) -> Result<Position, Problem> {
         let projection = self.find(name)?;
         let mut reached = projection.position.subscribe();
+        // What is not in the log yet makes nobody hurry.
+        let within = position.min(self.store.head());
         projection.awaited.send_if_modified(|awaited| {
-            let further = position > *awaited;
-            *awaited = position.max(*awaited);
+            let further = within > *awaited;
+            *awaited = within.max(*awaited);
             further
         });
         let result = match tokio::time::timeout(patience, reached.wait_for(|at| *at >= position)).await {
@@ -140,6 +142,31 @@ impl Projections {
     /// Problems of the store.
     pub async fn session(&self, name: &str, principal: &Principal) -> Result<Session, Problem> {
         Ok(self.find(name)?.model.session(principal).await?)
+    }
+
+    /// A consistent view of the rows that contains everything up to `position`.
+    ///
+    /// # Errors
+    /// `projection-behind` after `patience`; problems of the store.
+    pub async fn session_from(
+        &self,
+        name: &str,
+        principal: &Principal,
+        position: Position,
+        patience: Duration,
+    ) -> Result<Session, Problem> {
+        let until = Instant::now() + patience;
+        loop {
+            self.wait_for(name, position, until.saturating_duration_since(Instant::now())).await?;
+            let session = self.session(name, principal).await?;
+            if session.position() >= position {
+                return Ok(session);
+            }
+            // Somebody has taken the tables away since; what is remembered of them is put right.
+            let projection = self.find(name)?;
+            let at = session.position();
+            projection.position.send_if_modified(|reached| std::mem::replace(reached, at) != at);
+        }
     }
 
     fn find(&self, name: &str) -> Result<&Arc<Running>, Problem> {

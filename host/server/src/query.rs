@@ -64,10 +64,13 @@ impl Queries {
         })?;
         let params = serde_json::Value::Object(plugins::parameters(&query.spec, request.params)?);
         query.params.check(&params)?;
-        if let Some((position, patience)) = request.min_position {
-            self.projections.wait_for(&query.spec.projection, position, patience).await?;
-        }
-        let mut session = self.projections.session(&query.spec.projection, &request.principal).await?;
+        let name = &query.spec.projection;
+        let mut session = match request.min_position {
+            Some((position, patience)) => {
+                self.projections.session_from(name, &request.principal, position, patience).await?
+            }
+            None => self.projections.session(name, &request.principal).await?,
+        };
         let position = session.position();
         let now = self.clock.now();
         let command_id = ids::new_id(now);
@@ -96,7 +99,7 @@ impl Queries {
                 Ok(QueryOutcome::Rejected(rejection)) => return Err(verdict::rejected(rejection)),
                 Ok(QueryOutcome::Read(calls)) => {
                     for call in &calls {
-                        answers.push(session.read(call).await.map_err(|error| read_failed(&error))?);
+                        answers.push(session.read(call).await.map_err(read_failed)?);
                     }
                 }
                 Err(fault) => {
@@ -109,7 +112,12 @@ impl Queries {
     }
 }
 
-fn read_failed(error: &cairn_store::ReadError) -> Problem {
-    tracing::error!(%error, "a statement of a query failed");
-    Problem::new(Code::PluginFault, "a statement of the query failed")
+fn read_failed(error: cairn_store::ReadError) -> Problem {
+    match error {
+        cairn_store::ReadError::Store(error) => error.into(),
+        error => {
+            tracing::error!(%error, "a statement of a query failed");
+            Problem::new(Code::PluginFault, "a statement of the query failed")
+        }
+    }
 }

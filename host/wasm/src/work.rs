@@ -192,7 +192,7 @@ pub enum RejectionKind {
 /// Something that a worker needs from the log. The host answers each with `Workers::fetched`.
 #[derive(Clone, Debug)]
 pub enum Fetch {
-    /// The stream's newest usable snapshot and the events after it. A creating command that was not refused before is
+    /// The stream's newest usable snapshot, which must not be newer than the stream, and the events after it. A creating command that was not refused before is
     /// decided without asking (its stream is taken to be empty): the log checks that it is.
     History {
         /// The stream.
@@ -215,6 +215,8 @@ pub enum Fetched {
     History {
         /// Version and state.
         snapshot: Option<(Version, Bytes)>,
+        /// When the last event happened that the snapshot contains.
+        snapshot_at: Option<Timestamp>,
         /// What came after it, whole.
         events: Vec<cairn_model::RecordedEvent>,
     },

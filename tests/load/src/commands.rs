@@ -89,7 +89,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         rows.push(Row { what, per_second, latency_us: None, beside: Vec::new() });
     }
     if !args.only_http {
-        rows.extend(decisions(bench.runs)?);
+        rows.extend(decide::rows(&decide::Args::runs(bench.runs))?);
     }
     println!(
         "\nMedians of {} runs of {} s, one machine for load and host.\n\n{}",
@@ -98,22 +98,6 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         markdown(&rows)
     );
     Ok(())
-}
-
-/// The decision alone: a rename, as native code and in the component behind its workers.
-fn decisions(runs: usize) -> anyhow::Result<[Row; 2]> {
-    let middle = |measure: fn() -> anyhow::Result<f64>| -> anyhow::Result<f64> {
-        let mut rates = (0..runs).map(|_| measure()).collect::<anyhow::Result<Vec<f64>>>()?;
-        rates.sort_by(f64::total_cmp);
-        Ok(rates[rates.len() / 2])
-    };
-    let (native, wasm) = (middle(decide::native)?, middle(decide::component)?);
-    let row =
-        |what: &str, per_second, beside| Row { what: what.to_owned(), per_second, latency_us: None, beside };
-    Ok([
-        row("limit: decisions, native, one thread", native, Vec::new()),
-        row("decisions, component, one worker", wasm, vec![("native", native)]),
-    ])
 }
 
 fn row(what: String, measured: &Measured, beside: Vec<(&'static str, f64)>) -> Row {

@@ -1,5 +1,5 @@
-//! Measures Cairn: commands per second over HTTP and the return of a read model, each beside what the machine itself
-//! allows, so that a number can be judged without knowing the machine.
+//! Measures Cairn: commands per second over HTTP, the return of a read model, the bare decision, each beside what the
+//! machine itself allows, so that a number can be judged without knowing the machine.
 //!
 //! Load and host share the processors, as they do in every figure that this project gives; so the load must cost
 //! little: one thread, connections that are kept, requests that are built before and patched in place, answers of
@@ -10,6 +10,8 @@ mod decide;
 mod drive;
 mod echo;
 mod limits;
+mod native;
+mod plugin;
 mod rebuild;
 mod request;
 mod table;
@@ -25,6 +27,10 @@ use uuid::Uuid;
 use drive::{Limit, drive};
 use request::{Plan, Salt};
 
+/// The host's allocator, as what is measured without a host is compared with one.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures Cairn.
 #[derive(Parser)]
 #[command(name = "cairn-load", version)]
@@ -37,8 +43,10 @@ struct Cli {
 enum Command {
     /// Commands per second, beside an echo server, raw appends and the bare decision: one Markdown table.
     Commands(commands::Args),
-    /// How fast a read model comes back from the log.
+    /// How fast a read model comes back from the log, beside a native loop over the same log.
     Rebuild(rebuild::Args),
+    /// What the bare decision costs, natively and in the component.
+    Decide(decide::Args),
     /// Create files on a host that runs already, and say how fast that went.
     Create(CreateArgs),
     /// An HTTP server that does nothing else than answer, with answers as long as those of a host.
@@ -70,6 +78,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Commands(args) => on_one_thread(commands::run(args)),
         Command::Rebuild(args) => on_one_thread(rebuild::run(args)),
+        Command::Decide(args) => decide::run(&args),
         Command::Create(args) => on_one_thread(create(args)),
         Command::Echo => echo::serve(),
     }

@@ -22,6 +22,12 @@ pub fn median(mut runs: Vec<Measured>) -> Option<Measured> {
     runs.into_iter().nth(middle)
 }
 
+/// The number in the middle.
+pub fn middle(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
 /// The table.
 pub fn markdown(rows: &[Row]) -> String {
     let mut text = String::from(
@@ -49,6 +55,11 @@ fn milliseconds(us: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "latencies are far below 2^52 µs")]
     let ms = us as f64 / 1_000.0;
     format!("{ms:.2} ms")
+}
+
+/// A time in seconds as microseconds.
+pub fn microseconds(seconds: f64) -> String {
+    format!("{:.2}", seconds * 1e6)
 }
 
 fn thousands(number: f64) -> String {

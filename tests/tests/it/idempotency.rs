@@ -86,3 +86,21 @@ async fn equal_keys_in_flight_have_one_effect_and_one_answer() {
     assert_eq!(answers[0].0, 201);
     assert_eq!(client.all("/v1/events", &[("id", &id.to_string())], "after").await.len(), 1);
 }
+
+#[tokio::test]
+async fn an_old_answer_at_a_snapshot_s_version_leaves_no_snapshot_of_what_never_was() {
+    let host = TestHost::start().await;
+    let (client, id) = (host.client(), new_id());
+    client.command("file", id, "create", json!({"name": "0"})).await.created();
+    let first =
+        client.try_keyed("old", "file", id, "rename", &json!({"name": "x"})).await.expect("an answer");
+    for name in 3..=99 {
+        client.command("file", id, "rename", json!({"name": name.to_string()})).await.ok();
+    }
+    // Decided anew it would be version 100, where a snapshot is taken.
+    let again =
+        client.try_keyed("old", "file", id, "rename", &json!({"name": "x"})).await.expect("an answer");
+    assert_eq!((again.status, &again.text), (200, &first.text));
+    assert_eq!(client.get(&format!("/v1/aggregates/file/{id}")).await.ok()["version"], 99);
+    assert_eq!(client.command("file", id, "rename", json!({"name": "y"})).await.ok()["version"], 100);
+}

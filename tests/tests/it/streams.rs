@@ -90,6 +90,22 @@ async fn what_is_no_event_of_the_aggregate_is_named_with_its_place() {
 }
 
 #[tokio::test]
+async fn what_the_guest_cannot_apply_is_the_sender_s_mistake() {
+    let host = TestHost::start().await;
+    let (client, id) = (host.client(), new_id());
+    append(&client, id, &json!({"events": [created("a", None)]})).await.created();
+    let mut odd = created("b", None);
+    // An integer for JSON Schema, but not for the type behind it.
+    odd["data"]["size"] = json!(5.0);
+    for _ in 0..4 {
+        append(&client, new_id(), &json!({"events": [odd]})).await.problem(400, "invalid-input");
+        append(&client, id, &json!({"events": [renamed("c"), odd]})).await.problem(400, "invalid-input");
+    }
+    client.command("file", id, "rename", json!({"name": "d"})).await.ok();
+    assert_eq!(client.get(&format!("/v1/aggregates/file/{id}")).await.ok()["version"], 2);
+}
+
+#[tokio::test]
 async fn claims_hold_for_them_and_a_key_makes_them_idempotent() {
     let host = TestHost::start().await;
     let (client, folder, holder) = (host.client(), new_id(), new_id());

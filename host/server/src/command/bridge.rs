@@ -6,7 +6,9 @@
 use std::sync::{Arc, OnceLock};
 
 use cairn_model::chain::Hash;
-use cairn_model::{Access, Metadata, Permission, Principal, StreamKey, StreamRef, access};
+use cairn_model::{
+    Access, Metadata, Permission, Principal, RecordedEvent, StreamKey, StreamRef, Version, access,
+};
 use cairn_store::{Answer, Append, ClaimChanges, Committed, Idempotency, NewSnapshot, Outcome, Store};
 use cairn_wasm::{
     Accepted, Basis, CommandCall, Decided, Fetch, Fetched, Host, SnapshotDraft, Task, Ticket, Verdict, Work,
@@ -93,7 +95,11 @@ impl Bridge {
     fn settle(self: &Arc<Self>, work: Work<Caller>, pending: Pending, outcome: Outcome) {
         match outcome {
             Outcome::Committed(committed) => {
-                if let Pending::Command { snapshot: Some(draft), digest } = pending {
+                // A kept answer of an earlier time says nothing about what was decided now.
+                if let Pending::Command { snapshot: Some(draft), digest } = pending
+                    && !committed.replayed
+                    && committed.version == draft.version
+                {
                     let stream = work.stream;
                     let SnapshotDraft { version, state_version, state } = draft;
                     // A full queue drops it: a snapshot is a hint.
@@ -214,20 +220,51 @@ impl Bridge {
     }
 }
 
+/// The last event that a snapshot of this version contains, and what came after it. A snapshot of a version that the log does
+/// not have is of no use, wherever it came from.
+async fn after_snapshot(
+    store: &Store,
+    stream: &StreamKey,
+    version: Version,
+) -> Result<Option<(RecordedEvent, Vec<RecordedEvent>)>, cairn_store::Error> {
+    let mut events = history(store, stream, version.saturating_sub(1)).await?;
+    if events.first().is_none_or(|event| event.version != version) {
+        tracing::warn!(%stream, version, "a snapshot is newer than its stream; all events are read");
+        return Ok(None);
+    }
+    let last = events.remove(0);
+    Ok(Some((last, events)))
+}
+
+/// All events of a stream after a version.
+async fn history(
+    store: &Store,
+    stream: &StreamKey,
+    mut after: Version,
+) -> Result<Vec<RecordedEvent>, cairn_store::Error> {
+    let mut events = Vec::new();
+    loop {
+        // A page may end early, so only an empty one is the end.
+        let page = store.read_stream(stream, after, HISTORY_PAGE).await?;
+        let Some(last) = page.last() else { return Ok(events) };
+        after = last.version;
+        events.extend(page);
+    }
+}
+
 async fn read(store: &Store, fetch: Fetch) -> Result<Fetched, cairn_store::Error> {
     match fetch {
         Fetch::History { stream, state_version, digest, whole } => {
             let snapshot =
                 if whole { None } else { store.snapshot(&stream, state_version, digest, u64::MAX).await? };
-            let mut after = snapshot.as_ref().map_or(0, |(version, _)| *version);
-            let mut events = Vec::new();
-            loop {
-                // A page may end early, so only an empty one is the end.
-                let page = store.read_stream(&stream, after, HISTORY_PAGE).await?;
-                let Some(last) = page.last() else { return Ok(Fetched::History { snapshot, events }) };
-                after = last.version;
-                events.extend(page);
+            if let Some((version, state)) = snapshot
+                && let Some((last, events)) = after_snapshot(store, &stream, version).await?
+            {
+                let snapshot_at = last.read_metadata().ok().map(|metadata| metadata.occurred_at);
+                return Ok(Fetched::History { snapshot: Some((version, state)), snapshot_at, events });
             }
+            let events = history(store, &stream, 0).await?;
+            Ok(Fetched::History { snapshot: None, snapshot_at: None, events })
         }
         Fetch::AccessChain(stream) => Ok(Fetched::AccessChain(store.access_chain(&stream).await?)),
     }
@@ -272,13 +309,14 @@ fn append_of(
         log_id: store.log_id(),
         occurred_at: accepted.now,
     };
+    let created = basis.version == 0 && !accepted.events.is_empty();
     Append {
         events: accepted.events,
         metadata: serde_json::to_string(&metadata).unwrap_or_default(),
         claims: ClaimChanges { take: accepted.claims_taken, release: accepted.claims_released },
         access: accepted.access,
         record_unchanged: true,
-        answer: Answer { created: basis.version == 0, result: accepted.result },
+        answer: Answer { created, result: accepted.result },
         ..check_of(work, basis)
     }
 }

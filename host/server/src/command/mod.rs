@@ -234,7 +234,8 @@ impl Commands {
         let stream = StreamKey { tenant: principal.tenant.clone(), aggregate: aggregate.clone(), id };
         let version = match moment {
             Moment::Version(version) => version,
-            Moment::At(time) => self.store.version_at(&stream, time).await?,
+            // What came after the state was looked at does not count.
+            Moment::At(time) => self.store.version_at(&stream, time).await?.min(present.version),
         };
         if version == 0 || version > present.version {
             let detail =
@@ -300,7 +301,10 @@ impl Commands {
         let (reply, answer) = oneshot::channel();
         let caller = Caller { reply, origin };
         self.workers.submit(Work { stream, component, principal, task, attempts: 0, caller });
-        answer.await.unwrap_or_else(|_| Err(Problem::new(Code::Overloaded, "the host is stopping")))
+        // A reply is dropped only where something broke: it is not known how far the work had come.
+        answer.await.unwrap_or_else(|_| {
+            Err(Problem::new(Code::OutcomeUnknown, "the host lost the request on its way to the log"))
+        })
     }
 }
 

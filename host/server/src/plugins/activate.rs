@@ -80,12 +80,16 @@ impl<'a> Loader<'a> {
     async fn keep(&self, bytes: &[u8]) -> Result<(), Error> {
         let folder = self.folder();
         let path = folder.join(format!("{}.wasm", Hash::of(bytes)));
+        if tokio::fs::try_exists(&path).await.unwrap_or(false) {
+            return Ok(());
+        }
         let aside = path.with_extension("part");
         let failed = |source| Error::File { path: path.clone(), source };
         tokio::fs::create_dir_all(&folder).await.map_err(failed)?;
         tokio::fs::write(&aside, bytes).await.map_err(failed)?;
         tokio::fs::File::open(&aside).await.map_err(failed)?.sync_all().await.map_err(failed)?;
-        tokio::fs::rename(&aside, &path).await.map_err(failed)
+        tokio::fs::rename(&aside, &path).await.map_err(failed)?;
+        tokio::fs::File::open(&folder).await.map_err(failed)?.sync_all().await.map_err(failed)
     }
 
     /// The last activation of every plugin, in the order of those.
@@ -186,11 +190,11 @@ pub async fn activate(
     plugins.extend(fresh.iter().map(|(plugin, _)| plugin.clone()));
     Generation::new(number, plugins.clone())?;
     for (plugin, bytes) in &fresh {
+        loader.keep(bytes).await?;
         let digest = plugin.component.digest().to_string();
         if active.iter().any(|old| *old.name == *plugin.manifest().name && old.digest == digest) {
             continue;
         }
-        loader.keep(bytes).await?;
         number += 1;
         let manifest = plugin.manifest();
         let activation = Activation {

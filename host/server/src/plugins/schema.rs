@@ -58,6 +58,9 @@ impl Schema {
 pub fn parameters(query: &Query, pairs: Vec<(String, String)>) -> Result<Map<String, Value>, Problem> {
     let mut params = Map::new();
     for (name, text) in pairs {
+        if text.contains('\0') {
+            return Err(Problem::invalid(name, "contains U+0000, which no text in a store has"));
+        }
         let declared = query
             .params_schema
             .pointer(&format!("/properties/{}", name.replace('~', "~0").replace('/', "~1")));

@@ -3,22 +3,19 @@
 use std::sync::Arc;
 
 use cairn_model::access::AccessRow;
-use cairn_model::{Access, NewEvent, Permission, Permissions, Timestamp, Version, ids};
-use serde_json::value::RawValue;
-use uuid::Uuid;
+use cairn_model::{NewEvent, Permission, Permissions, Version, ids};
 
 use super::PeekError;
+use super::apply::Made;
 use super::desk::Desk;
 use super::housing::NoPlace;
-use super::load::sorted;
-use super::question::{Question, are_equal, guest_events};
-use super::slot::{Current, Need, Resident, Slot};
+use super::question::{Question, are_equal};
+use super::slot::{Current, Need, Slot};
 use crate::bindings::exports::cairn::plugin::aggregates;
 use crate::component::Component;
 use crate::convert::{self, ContextParts, IdText};
 use crate::fault::{Fault, FaultKind};
-use crate::guest::Guest;
-use crate::work::{Accepted, CommandCall, Given, Host, SnapshotDraft, Task, Verdict, Work};
+use crate::work::{CommandCall, Host, Task, Verdict};
 
 /// A verdict and what follows from it.
 pub(super) struct Ruling {
@@ -29,19 +26,13 @@ pub(super) struct Ruling {
     pub access: Option<AccessRow>,
     /// Whether the state changed.
     pub changed: bool,
-}
-
-/// Events that are to be applied, with what becomes part of the answer and of their metadata.
-struct Made {
-    events: Vec<NewEvent>,
-    result: Box<RawValue>,
-    now: Timestamp,
-    actor: Uuid,
+    /// Whether the resident aggregate is not to be used any more.
+    pub spoilt: bool,
 }
 
 impl Ruling {
-    fn on(version: Version, verdict: Verdict) -> Self {
-        Self { verdict, version: Some(version), access: None, changed: false }
+    pub fn on(version: Version, verdict: Verdict) -> Self {
+        Self { verdict, version: Some(version), access: None, changed: false, spoilt: false }
     }
 
     pub fn failed(error: PeekError) -> Self {
@@ -50,7 +41,7 @@ impl Ruling {
             PeekError::Unavailable(cause) => Verdict::Unavailable(cause),
             PeekError::Overloaded => Verdict::Overloaded,
         };
-        Self { verdict, version: None, access: None, changed: false }
+        Self { verdict, version: None, access: None, changed: false, spoilt: false }
     }
 }
 
@@ -148,24 +139,6 @@ impl<H: Host> Desk<H> {
         needs.into_iter().map(need).collect()
     }
 
-    /// Takes events that were decided elsewhere.
-    fn take_given(
-        &mut self,
-        slot: &mut Slot<H::Caller>,
-        work: &Work<H::Caller>,
-        given: Given,
-    ) -> Result<Ruling, Fault> {
-        let now = given.occurred_at.unwrap_or_else(|| self.shared.clock.now()).max(slot.last_now);
-        slot.last_now = now;
-        let made = Made {
-            events: given.events.to_vec(),
-            result: convert::raw_json(b"null".to_vec(), "no result")?,
-            now,
-            actor: work.principal.id,
-        };
-        self.take_events(slot, &work.component, made)
-    }
-
     /// Takes a guest's yes.
     fn accept(
         &mut self,
@@ -199,55 +172,6 @@ impl<H: Host> Desk<H> {
             actor: question.context.principal.id,
         };
         self.take_events(slot, component, made)
-    }
-
-    /// Applies events to the resident aggregate and finds out what they changed.
-    fn take_events(
-        &mut self,
-        slot: &mut Slot<H::Caller>,
-        component: &Arc<Component>,
-        made: Made,
-    ) -> Result<Ruling, Fault> {
-        let gone = || Fault::new(FaultKind::Trap, "the instance is gone");
-        let Made { events, result, now, actor } = made;
-        let mut yes = Accepted {
-            events,
-            result,
-            now,
-            claims_taken: Vec::new(),
-            claims_released: Vec::new(),
-            access: None,
-            snapshot: None,
-        };
-        let resident = slot.resident.as_mut().ok_or_else(gone)?;
-        let before = resident.version;
-        let mut row = None;
-        if !yes.events.is_empty() {
-            let house = self.housing.get(resident.house).ok_or_else(gone)?;
-            let actor = IdText::new(actor);
-            let aggregate = component
-                .manifest()
-                .aggregate(&slot.stream.aggregate)
-                .ok_or_else(|| Fault::bad_output("its aggregate is gone"))?;
-            check_types(aggregate, &yes.events)?;
-            let events = guest_events(&aggregate.name, &slot.id, before, &yes.events, now, &actor);
-            let touched = house.guest.apply(resident.handle, &events)?;
-            resident.version = before + yes.events.len() as u64;
-            if touched.contains(aggregates::Touched::CLAIMS) {
-                let claims = sorted(house.guest.claims(resident.handle)?);
-                (yes.claims_taken, yes.claims_released) = differences(&resident.claims, &claims);
-                resident.claims = claims;
-            }
-            if touched.contains(aggregates::Touched::ACCESS) {
-                let access = house.guest.access(resident.handle)?;
-                let access = access.map(|access| convert::access(component, access)).transpose()?;
-                row = change_access(resident, access, &slot.stream.local());
-                yes.access = row.as_ref().and_then(|row| row.access.clone());
-            }
-            yes.snapshot = snapshot(aggregate, &mut house.guest, resident, before)?;
-        }
-        let changed = resident.version > before;
-        Ok(Ruling { verdict: Verdict::Accepted(yes), version: Some(before), access: row, changed })
     }
 
     /// Asks a fresh instance the same and compares: a guest that is a pure function says the same.
@@ -303,56 +227,11 @@ fn refusal(call: &CommandCall, version: Version, permissions: Permissions) -> Op
     call.if_match.is_some_and(|wanted| wanted != version).then_some(Verdict::VersionMismatch)
 }
 
-fn check_types(aggregate: &cairn_model::manifest::Aggregate, events: &[NewEvent]) -> Result<(), Fault> {
-    events.iter().try_for_each(|event| {
-        if aggregate.events.iter().any(|own| own.name == event.event_type) {
-            return Ok(());
-        }
-        Err(Fault::bad_output(format!("`{}` is no event of `{}`", event.event_type, aggregate.name)))
-    })
-}
-
-/// What was taken and what was released, of two sorted lists.
-fn differences(before: &[String], after: &[String]) -> (Vec<String>, Vec<String>) {
-    let missing = |from: &[String], other: &[String]| {
-        from.iter().filter(|claim| other.binary_search(claim).is_err()).cloned().collect()
-    };
-    (missing(after, before), missing(before, after))
-}
-
-/// Takes a new access if it is another one. An aggregate that has none any more is nobody's.
-fn change_access(
-    resident: &mut Resident,
-    access: Option<Access>,
-    stream: &cairn_model::StreamRef,
-) -> Option<AccessRow> {
-    if access == resident.access {
-        return None;
-    }
-    resident.access.clone_from(&access);
-    let access = Some(access.unwrap_or_default());
-    Some(AccessRow { stream: stream.clone(), version: resident.version, access })
-}
-
-/// A snapshot, if the events crossed the aggregate's interval.
-fn snapshot(
-    aggregate: &cairn_model::manifest::Aggregate,
-    guest: &mut Guest,
-    resident: &Resident,
-    before: Version,
-) -> Result<Option<SnapshotDraft>, Fault> {
-    let every = u64::from(aggregate.snapshot_every);
-    if every == 0 || before / every == resident.version / every {
-        return Ok(None);
-    }
-    let state = guest.snapshot(resident.handle)?.into();
-    Ok(Some(SnapshotDraft { version: resident.version, state_version: aggregate.state_version, state }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use bytes::Bytes;
+    use uuid::Uuid;
 
     fn call(creates: bool, permission: Option<Permission>, if_match: Option<Version>) -> CommandCall {
         CommandCall {
@@ -389,12 +268,5 @@ mod tests {
     fn what_exists_is_not_made_again() {
         assert!(matches!(refusal(&call(true, None, None), 1, Permissions::ALL), Some(Verdict::Exists)));
         assert!(refusal(&call(true, None, None), 0, Permissions::ALL).is_none());
-    }
-
-    #[test]
-    fn claims_are_compared_as_sets() {
-        let list = |claims: &[&str]| claims.iter().map(|claim| (*claim).to_owned()).collect::<Vec<_>>();
-        let (taken, released) = differences(&list(&["a", "b"]), &list(&["b", "c"]));
-        assert_eq!((taken, released), (list(&["c"]), list(&["a"])));
     }
 }

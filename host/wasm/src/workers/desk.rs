@@ -176,7 +176,9 @@ impl<H: Host> Desk<H> {
             self.shared.hints.drop_state(&slot.stream);
         }
         let house = resident.house;
-        if self.is_quarantine() {
+        if ruling.spoilt {
+            self.drop_resident(slot);
+        } else if self.is_quarantine() {
             slot.resident = None;
             self.housing.retire(house);
         } else {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use cairn_model::access::CHAIN_LINKS;
 use cairn_model::{Access, Name, Permissions, StreamRef};
 
 use super::desk::Desk;
@@ -11,9 +12,6 @@ use super::slot::{Answered, Current, Missing, Need, Slot};
 use crate::convert::IdText;
 use crate::fault::Fault;
 use crate::work::{Host, Task};
-
-/// The longest chain of parents that is followed.
-const CHAIN_LINKS: usize = 1_000;
 
 /// Why a decision cannot be made yet, or at all.
 pub(super) enum Hindrance {
@@ -155,7 +153,12 @@ impl<H: Host> Desk<H> {
     ) -> Result<Vec<(Name, IdText)>, NotHere> {
         let mut chain = Vec::new();
         let mut next = Some(stream.clone());
-        while let Some(link) = next.take().filter(|_| chain.len() < CHAIN_LINKS) {
+        while let Some(link) = next.take() {
+            if chain.len() >= CHAIN_LINKS {
+                // A part must not pass for the whole: a cycle could hide behind it.
+                let message = format!("{stream} has more than {CHAIN_LINKS} ancestors");
+                return Err(NotHere::Fault(Fault::bad_output(message)));
+            }
             let access = self.access(slot, current, &link)?;
             chain.push((link.aggregate, IdText::new(link.id)));
             next = access.and_then(|access| access.parent);

@@ -78,7 +78,8 @@ impl<H: Host> Desk<H> {
     pub fn take_history(&mut self, slot: &mut Slot<H::Caller>, fetched: Fetched) {
         let Some(Loading { component, whole }) = slot.loading.take() else { return };
         let result = match fetched {
-            Fetched::History { snapshot, events } => {
+            Fetched::History { snapshot, snapshot_at, events } => {
+                slot.last_now = slot.last_now.max(snapshot_at.unwrap_or_default());
                 match self.settle(slot, &component, snapshot.as_ref(), &events) {
                     // Snapshots are hints. One that the guest cannot read is not used.
                     Err(PeekError::Fault(fault)) if snapshot.is_some() && !whole => {

@@ -8,6 +8,7 @@
 //! Wrong hints, state that the log has passed by, a stream that two threads hold for a while: none of that can lead to a
 //! wrong event, since everything that a decision read goes with it and is checked where it is appended.
 
+mod apply;
 mod decide;
 mod desk;
 mod gather;

@@ -1,5 +1,6 @@
 //! What a thread keeps of a stream: its queue, the work in hand, and the aggregate while it is resident.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -166,7 +167,7 @@ pub(super) enum Answered {
     Ancestors(Vec<(Name, IdText)>),
 }
 
-/// What a decision read, each thing once.
+/// What a decision read, each thing once, as it was when it was read first.
 #[derive(Default)]
 pub(super) struct ReadSet {
     streams: HashMap<StreamKey, Version>,
@@ -176,13 +177,15 @@ pub(super) struct ReadSet {
 
 impl ReadSet {
     pub fn stream(&mut self, stream: &StreamKey, hint: &StateHint) {
-        if self.streams.insert(stream.clone(), hint.version).is_none() {
+        if let Entry::Vacant(entry) = self.streams.entry(stream.clone()) {
+            entry.insert(hint.version);
             self.rests_on.push(hint.lineage.clone());
         }
     }
 
     pub fn access(&mut self, stream: &StreamKey, hint: &AccessHint) {
-        if self.access.insert(stream.clone(), hint.row.version).is_none() {
+        if let Entry::Vacant(entry) = self.access.entry(stream.clone()) {
+            entry.insert(hint.row.version);
             self.rests_on.extend(hint.lineage.clone());
         }
     }

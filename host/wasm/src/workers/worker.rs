@@ -92,7 +92,10 @@ impl<H: Host> Worker<H> {
             Some(Request::Chain { asker, from, fresh }) => {
                 let rows = self.desk.take_chain(&from, fresh, fetched);
                 self.arrived(&asker, Missing::Chain(from), |gathered| {
-                    gathered.rows.extend(rows?);
+                    // What the attempt has already used stays: if the log has a newer one by now, it will be refused.
+                    for (stream, row) in rows? {
+                        gathered.rows.entry(stream).or_insert(row);
+                    }
                     Ok(())
                 });
             }

@@ -213,7 +213,7 @@ impl TestHost {
                 let after = snapshot.as_ref().map_or(0, |(version, _)| *version);
                 let newer = |event: &&RecordedEvent| event.stream == stream && event.version > after;
                 let events = log.events.iter().filter(newer).cloned().collect();
-                Fetched::History { snapshot, events }
+                Fetched::History { snapshot, snapshot_at: None, events }
             }
             Fetch::AccessChain(stream) => {
                 log.chain_fetches += 1;

@@ -1,10 +1,24 @@
 //! Deciding ahead, deciding again, permissions, snapshots, and what happens at the limits.
 
+use std::time::{Duration, Instant};
+
 use cairn_model::{Clock, Permission};
 use cairn_wasm::{Limits, Task, Verdict};
 use serde_json::{Value, json};
 
 use crate::support::{Setup, added, created, forbidden, id, somebody, wait};
+
+/// Waits until everything that was sent to a stream is decided, committed or not. A stream's commands have their turns one
+/// after the other, so one that has to ask the log for something asks when all before it are decided.
+pub fn wait_until_decided(setup: &Setup, number: u128) {
+    let before = setup.host.log().chain_fetches;
+    let started = Instant::now();
+    setup.send(number, "ancestors", &json!({ "of": id(u128::MAX) }));
+    while setup.host.log().chain_fetches == before {
+        assert!(started.elapsed() < Duration::from_secs(60), "not everything is decided");
+        std::thread::yield_now();
+    }
+}
 
 #[test]
 fn commands_are_decided_and_the_state_is_read() {
@@ -60,7 +74,7 @@ fn a_hot_stream_is_decided_ahead_and_in_order() {
     setup.gate(false);
     let mut answers = vec![setup.send(1, "create", &json!({}))];
     answers.extend((0..200).map(|_| setup.send(1, "add", &json!({ "by": 1 }))));
-    std::thread::sleep(std::time::Duration::from_millis(50));
+    wait_until_decided(&setup, 1);
     setup.gate(true);
     let answers: Vec<_> = answers.iter().map(wait).collect();
     for (number, answer) in answers.iter().enumerate().skip(1) {
@@ -252,7 +266,7 @@ fn a_panic_in_the_host_costs_one_stream_and_no_thread() {
     setup.command(2, "create", &json!({})).result();
     setup.host.log().panics_on = Some(setup.stream(1));
     let lost = setup.send(1, "create", &json!({}));
-    assert!(lost.recv_timeout(std::time::Duration::from_secs(60)).is_err(), "its caller is gone");
+    assert!(lost.recv_timeout(Duration::from_secs(60)).is_err(), "its caller is gone");
     setup.host.log().panics_on = None;
     setup.command(1, "create", &json!({})).result();
     assert_eq!(setup.command(2, "add", &json!({ "by": 1 })).result(), json!({ "count": 1 }));
