@@ -159,7 +159,8 @@ impl Remote {
         let command = redis::cmd("GETRANGE")
             .arg(self.key(digest))
             .arg(0)
-            .arg(seal::sealed_len(value_limit_bytes))
+            // The last byte that is wanted, so that no value is ever longer than it may be.
+            .arg(seal::sealed_len(value_limit_bytes) - 1)
             .to_owned();
         let asking = command.query_async::<Vec<u8>>(&mut connection);
         let answer: RedisResult<Vec<u8>> = match tokio::time::timeout(self.get_timeout, asking).await {

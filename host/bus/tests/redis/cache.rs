@@ -231,7 +231,8 @@ async fn no_sequence_of_events_makes_it_stale() {
                     }
                 };
                 let name = format!("{run}/{key}");
-                let got = handle.block_on(hosts[host].get(name.as_bytes(), Validity::Tagged { tag: "t", number }));
+                let got =
+                    handle.block_on(hosts[host].get(name.as_bytes(), Validity::Tagged { tag: "t", number }));
                 if let Some(value) = got {
                     hits.set(hits.get() + 1);
                     prop_assert_eq!(value, truth(run, key, number));

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use cairn_bus::{Bus, Page, RedisOptions, Relay, Status, Superseded};
 use cairn_model::chain::{Hash, Link};
@@ -9,6 +10,7 @@ use cairn_model::{Position, RecordedEvent, StreamKey, Timestamp};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::server::{Server, eventually};
@@ -106,7 +108,8 @@ impl Log {
             let page = log.read(after, limit);
             async move { Ok::<_, Infallible>(page) }
         };
-        let relay = Relay::new(options, self.id, epoch, self.bus.subscribe(), read).expect("the options hold");
+        let relay =
+            Relay::new(options, self.id, epoch, self.bus.subscribe(), read).expect("the options hold");
         Running { status: relay.status(), task: tokio::spawn(relay.run()) }
     }
 
@@ -145,9 +148,11 @@ pub struct Running {
 impl Running {
     /// Waits for a state.
     pub async fn until(&mut self, what: &str, condition: impl FnMut(&Status) -> bool) -> Status {
-        let waiting = tokio::time::timeout(std::time::Duration::from_secs(30), self.status.wait_for(condition));
-        match waiting.await {
-            Ok(found) => found.expect("the relay runs").clone(),
+        let limit = Duration::from_secs(30);
+        let found =
+            timeout(limit, self.status.wait_for(condition)).await.map(|found| found.map(|s| s.clone()));
+        match found {
+            Ok(found) => found.expect("the relay runs"),
             Err(_) => panic!("waited in vain: {what}; {:?}", self.status.borrow()),
         }
     }

@@ -116,7 +116,8 @@ async fn redis_is_killed_again_and_again_under_load() {
 async fn redis_hangs_and_goes_on() {
     let server = Server::start().await;
     let log = Log::new(1);
-    let options = cairn_bus::RedisOptions { command_timeout_ms: 200, connect_timeout_ms: 200, ..server.options() };
+    let options =
+        cairn_bus::RedisOptions { command_timeout_ms: 200, connect_timeout_ms: 200, ..server.options() };
     let mut relay = log.relay(&options, 1);
     relay.until("it is connected", |status| status.connected).await;
     server.signal("-STOP");
@@ -136,7 +137,9 @@ async fn it_starts_before_redis_does() {
     let mut relay = log.relay(&server.options(), 1);
     let status = relay.until("it says so", |status| status.error.is_some()).await;
     assert!(!status.connected);
-    tokio::time::timeout(Duration::from_secs(1), async { log.append(10) }).await.expect("nobody waits for Redis");
+    tokio::time::timeout(Duration::from_secs(1), async { log.append(10) })
+        .await
+        .expect("nobody waits for Redis");
     server.restart().await;
     relay.catches_up(&log).await;
     log.is_published(&server, 0).await;

@@ -11,20 +11,23 @@ async fn used_memory(server: &Server) -> u64 {
 
 #[tokio::test]
 async fn a_redis_that_refuses_to_write_is_written_to_when_it_can_again() {
-    let server = Server::start().await;
-    let log = Log::new(1);
-    log.append(100);
-    let mut relay = log.relay(&server.options(), 1);
-    relay.catches_up(&log).await;
-    server.order("CONFIG SET maxmemory-policy noeviction").await;
-    server.order("CONFIG SET maxmemory 1mb").await;
-    log.append(6_000);
-    let status =
-        relay.until("it says so", |status| status.error.as_ref().is_some_and(|e| e.contains("OOM"))).await;
-    assert!(status.lag_events > 0, "{status:?}");
-    server.order("CONFIG SET maxmemory 0").await;
-    relay.catches_up(&log).await;
-    log.is_published(&server, 0).await;
+    for policy in ["noeviction", "allkeys-lru"] {
+        let server = Server::start().await;
+        let log = Log::new(1);
+        log.append(100);
+        let mut relay = log.relay(&server.options(), 1);
+        relay.catches_up(&log).await;
+        server.order(&format!("CONFIG SET maxmemory-policy {policy}")).await;
+        server.order("CONFIG SET maxmemory 1mb").await;
+        log.append(6_000);
+        let out_of_memory = |error: &String| error.contains("OOM");
+        let status =
+            relay.until("it says so", |status| status.error.as_ref().is_some_and(out_of_memory)).await;
+        assert!(status.lag_events > 0, "{status:?}");
+        server.order("CONFIG SET maxmemory 0").await;
+        relay.catches_up(&log).await;
+        log.is_published(&server, 0).await;
+    }
 }
 
 #[tokio::test]
@@ -48,7 +51,7 @@ async fn a_redis_that_evicts_streams_gets_them_again_when_it_has_room() {
     let server = Server::start().await;
     let log = Log::new(1);
     server.order("CONFIG SET maxmemory-policy allkeys-lru").await;
-    server.order("CONFIG SET maxmemory 1mb").await;
+    server.order(&format!("CONFIG SET maxmemory {}", used_memory(&server).await + (2 << 20))).await;
     let mut relay = log.relay(&server.options(), 1);
     log.append(6_000);
     eventually("keys are evicted", async || {

@@ -59,7 +59,8 @@ async fn publishing_again_changes_nothing() {
 
 async fn entries_added(server: &Server) -> u64 {
     let info: redis::Value = server.command("XINFO STREAM {cairn}:events").await;
-    let fields: std::collections::HashMap<String, redis::Value> = redis::from_redis_value(info).expect("a map");
+    let fields: std::collections::HashMap<String, redis::Value> =
+        redis::from_redis_value(info).expect("a map");
     redis::from_redis_value(fields["entries-added"].clone()).expect("a number")
 }
 

@@ -103,7 +103,12 @@ impl Server {
 
     /// Impatient ones.
     pub fn options(&self) -> RedisOptions {
-        RedisOptions { retry_max_ms: 100, audit_ms: 100, look_every_ms: 60_000, ..RedisOptions::new(self.url()) }
+        RedisOptions {
+            retry_max_ms: 100,
+            audit_ms: 100,
+            look_every_ms: 60_000,
+            ..RedisOptions::new(self.url())
+        }
     }
 
     async fn try_connect(&self) -> redis::RedisResult<MultiplexedConnection> {
