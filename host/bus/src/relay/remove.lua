@@ -11,7 +11,7 @@ local function greater(a, b)
 end
 
 local held = redis.call('HMGET', KEYS[1], 'log_id', 'epoch')
-if (held[1] or '') ~= seen then return {'foreign', held[1] or ''} end
+if held[1] and held[1] ~= seen then return {'foreign', held[1]} end
 if seen == log and held[2] and greater(held[2], epoch) then return {'superseded', held[2]} end
 
 for i = 2, #KEYS do
