@@ -11,6 +11,8 @@
 //! lost with it; entries that a consumer deleted are not put back.
 //!
 //! The relay reads the log through a function, so it knows nothing of the store. Nothing waits for it.
+//!
+//! It needs Redis 6.2 or what is compatible with it, and there a server that takes writes: not a cluster, not a replica.
 
 mod judge;
 mod script;

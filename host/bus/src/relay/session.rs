@@ -80,8 +80,8 @@ where
                 promised = self.wait(audit_at).await;
             }
             if Instant::now() >= audit_at {
-                let calm = page.events.is_empty() && !self.audit().await?;
-                if calm {
+                let moved = self.audit().await?;
+                if page.events.is_empty() && !moved {
                     self.relay.window.calm();
                 }
                 audit_at = Instant::now() + audit_every;

@@ -64,6 +64,24 @@ async fn any_one_stream_is_lost() {
 }
 
 #[tokio::test]
+async fn a_stream_that_nothing_touches_is_missed_while_others_are_written_to() {
+    let server = Server::start().await;
+    let log = Log::new(1);
+    log.append(7);
+    let options = cairn_bus::RedisOptions { batch_events: 1, ..server.options() };
+    let mut relay = log.relay(&options, 1);
+    relay.catches_up(&log).await;
+    for _ in 0..20_000 {
+        log.append_one("file", "x");
+    }
+    server.order(&format!("DEL {FOLDERS}")).await;
+    let status = relay.until("it is missed", |status| status.losses == 1).await;
+    assert!(status.lag_events > 0, "{status:?}");
+    relay.catches_up(&log).await;
+    log.is_published(&server, 0).await;
+}
+
+#[tokio::test]
 async fn a_relay_that_dies_while_it_fills_in_is_replaced_by_one_that_goes_on() {
     let server = Server::start().await;
     let log = Log::new(1);
