@@ -47,6 +47,9 @@ pub enum Error {
         /// The stored one.
         actual: Position,
     },
+    /// Queries have no login of their own on PostgreSQL, or one that could reach more than read models.
+    #[error("the login of queries: {0}")]
+    QueryLogin(String),
     /// A projection's tables or statements are not as they have to be.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
