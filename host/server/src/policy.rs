@@ -102,7 +102,7 @@ pub async fn start(
         let mut at = store.policy_position(&policy.key).await?;
         if at == 0 && store.head() > 0 {
             at = store.head();
-            store.record_reactions(&policy.key, 0, at, Vec::new()).await?;
+            store.record_reactions(&policy.key, 0, at, Vec::new(), None).await?;
         }
         tasks.spawn(policy.clone().watch(at, surroundings.bus.clone()));
         tasks.spawn(policy.send());
@@ -144,14 +144,14 @@ impl Running {
             let mine = concerns(self.component.manifest(), event, wanted);
             if mine {
                 let reaction = self.react(event).await?;
-                self.store.record_reactions(&self.key, *stored, event.position, vec![reaction]).await?;
+                self.store.record_reactions(&self.key, *stored, event.position, vec![reaction], None).await?;
                 *stored = event.position;
                 self.stored.notify_one();
             }
             *at = event.position;
         }
         if *at - *stored >= POSITION_EVERY {
-            self.store.record_reactions(&self.key, *stored, *at, Vec::new()).await?;
+            self.store.record_reactions(&self.key, *stored, *at, Vec::new(), None).await?;
             *stored = *at;
         }
         Ok(())
@@ -277,10 +277,10 @@ impl Running {
             let again = Timestamp::from_micros(self.clock.now().micros().saturating_add(pause));
             let target = &entry.command.target;
             tracing::warn!(policy = %self.key, %target, error, attempts = entry.attempts + 1, "a command is put off");
-            self.store.postpone(&entry.key, again).await?;
+            self.store.postpone(&entry.key, again, None).await?;
         }
         if !settled.is_empty() {
-            self.store.complete(&settled).await?;
+            self.store.complete(&settled, None).await?;
         }
         Ok(count)
     }
