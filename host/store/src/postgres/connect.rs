@@ -15,14 +15,11 @@ const OLDEST_VERSION: i32 = 140_000;
 /// How long a read waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a new connection may take.
+/// How long a new connection may take at most.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection that nobody has used for so long is asked whether it still is one.
 const TRUST: Duration = Duration::from_secs(1);
-
-/// What an answer may take longer than the server lets a statement run.
-const MARGIN: Duration = Duration::from_secs(5);
 
 /// How connections are made.
 #[derive(Clone, Debug)]
@@ -31,7 +28,7 @@ pub(super) struct Connect {
     settings: String,
     /// The settings of the connection that appends.
     appending: String,
-    /// How long anything is waited for.
+    /// How long anything is waited for: longer than the server lets a statement run.
     pub limit: Duration,
 }
 
@@ -54,7 +51,7 @@ impl Connect {
             pause = settings.pause_limit.as_millis(),
         );
         let appending = format!("{shared}; SET plan_cache_mode = force_generic_plan");
-        Ok(Self { options, settings: shared, appending, limit: settings.statement_timeout + MARGIN })
+        Ok(Self { options, settings: shared, appending, limit: settings.statement_timeout * 3 / 2 })
     }
 
     /// Pools of connections for everything but appending.
@@ -90,12 +87,12 @@ impl Connect {
             sqlx::raw_sql(AssertSqlSafe(self.appending.clone())).execute(&mut connection).await?;
             Ok::<_, sqlx::Error>(connection)
         };
-        within(CONNECT_TIMEOUT, connecting).await
+        within(CONNECT_TIMEOUT.min(self.limit), connecting).await
     }
 
     /// A connection with the server's own settings, for looking at them.
     pub async fn plain(&self) -> Result<PgConnection, Error> {
-        within(CONNECT_TIMEOUT, self.options.connect()).await
+        within(CONNECT_TIMEOUT.min(self.limit), self.options.connect()).await
     }
 
     /// Waits for a database's answer, but not for ever.
