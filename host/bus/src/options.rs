@@ -11,9 +11,9 @@ use crate::error::Error;
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisOptions {
-    /// `redis://[user:password@]host[:port][/database]`. One server or the primary of a replicated one; not a cluster. It has
-    /// a place of its own in the host's configuration, and is never written out, as it may hold a password.
-    #[serde(skip)]
+    /// `redis://[user:password@]host[:port][/database]`. One server or the primary of a replicated one; not a cluster. It is
+    /// never written out, as it may hold a password.
+    #[serde(skip_serializing)]
     pub url: String,
     /// What all names in Redis begin with, in braces. Default `cairn`. Two logs in one Redis need two.
     pub namespace: String,

@@ -3,11 +3,27 @@
 //! A variable's name is the key's path in capitals, joined by `_`: `limits.body_bytes` is `CAIRN_LIMITS_BODY_BYTES`. A key
 //! that does not exist stops the start, wherever it stands.
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use cairn_bus::RedisOptions;
+use cairn_store::PostgresOptions;
 use config::{File, FileFormat};
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+
+/// Variables of keys that are not written out with the defaults.
+const SECRETS: [(&str, &str); 5] = [
+    ("database", "database.url"),
+    ("database.url", "database.url"),
+    ("database.query_url", "database.query_url"),
+    ("redis", "redis.url"),
+    ("redis.url", "redis.url"),
+];
 
 /// The configuration's file, taken from the working folder when it is there and no other is named.
 const DEFAULT_FILE: &str = "cairn.toml";
@@ -20,16 +36,126 @@ pub struct Config {
     pub listen: String,
     /// The data folder. Default `data`.
     pub data: PathBuf,
-    /// A database's URL; empty: SQLite in the data folder.
-    pub database: String,
-    /// A Redis' URL; empty: the bus inside of the process.
-    pub redis: String,
+    /// Where the log is; a URL alone says it too.
+    #[serde(deserialize_with = "table_or_url")]
+    pub database: Database,
+    /// The Redis for the bus; a URL alone says it too. Without a URL the bus is inside of the process.
+    #[serde(deserialize_with = "table_or_url")]
+    pub redis: RedisOptions,
     /// Components to activate at the start.
     pub plugin: Vec<PathBuf>,
     /// What is logged.
     pub log: Log,
     /// Limits.
     pub limits: Limits,
+}
+
+/// Where the log is and how it is reached. All but the URL is for PostgreSQL.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// `postgres://user:password@host:port/database`; empty: SQLite in the data folder.
+    #[serde(skip_serializing)]
+    pub url: String,
+    /// The login that queries run under; empty: the host makes one, which its user must be allowed to.
+    #[serde(skip_serializing)]
+    pub query_url: String,
+    /// Connections that read the log at the same time. Default 4.
+    pub read_connections: u32,
+    /// Connections for what is written besides the log. Default 4.
+    pub write_connections: u32,
+    /// How long a statement may take. Default 30 s.
+    pub statement_timeout_ms: u64,
+    /// How long is waited for a lock; longer than `pause_limit_ms`. Default 15 s.
+    pub lock_timeout_ms: u64,
+    /// How long a host may hold the log's lock without doing anything. Default 10 s.
+    pub pause_limit_ms: u64,
+    /// How long to try to find out whether a batch was written. Default 5 s.
+    pub settle_limit_ms: u64,
+    /// How often to look whether other hosts have appended. Default 100 ms.
+    pub look_every_ms: u64,
+    /// Whether a server may be used that confirms what is not on its disk. Default false.
+    pub allow_unsafe_durability: bool,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            query_url: String::new(),
+            read_connections: 4,
+            write_connections: 4,
+            statement_timeout_ms: 30_000,
+            lock_timeout_ms: 15_000,
+            pause_limit_ms: 10_000,
+            settle_limit_ms: 5_000,
+            look_every_ms: 100,
+            allow_unsafe_durability: false,
+        }
+    }
+}
+
+/// Without the URLs, which may hold passwords.
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.url.is_empty() { "SQLite" } else { "PostgreSQL" };
+        f.debug_struct("Database").field("kind", &kind).finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// What the store needs to know about PostgreSQL; `None` for SQLite.
+    pub fn postgres(&self) -> Option<PostgresOptions> {
+        let time = Duration::from_millis;
+        (!self.url.is_empty()).then(|| PostgresOptions {
+            query_url: Some(self.query_url.clone()).filter(|url| !url.is_empty()),
+            write_connections: self.write_connections,
+            statement_timeout: time(self.statement_timeout_ms),
+            lock_timeout: time(self.lock_timeout_ms),
+            pause_limit: time(self.pause_limit_ms),
+            settle_limit: time(self.settle_limit_ms),
+            look_every: time(self.look_every_ms),
+            allow_unsafe_durability: self.allow_unsafe_durability,
+            ..PostgresOptions::new(&self.url)
+        })
+    }
+}
+
+/// What can be given as a table or as its URL alone.
+trait ByUrl {
+    fn by_url(url: &str) -> Self;
+}
+
+impl ByUrl for Database {
+    fn by_url(url: &str) -> Self {
+        Self { url: url.to_owned(), ..Self::default() }
+    }
+}
+
+impl ByUrl for RedisOptions {
+    fn by_url(url: &str) -> Self {
+        Self::new(url)
+    }
+}
+
+fn table_or_url<'de, T: ByUrl + Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    struct Either<T>(PhantomData<T>);
+    impl<'de, T: ByUrl + Deserialize<'de>> Visitor<'de> for Either<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a URL, or a table")
+        }
+
+        fn visit_str<E: de::Error>(self, url: &str) -> Result<T, E> {
+            Ok(T::by_url(url))
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+    from.deserialize_any(Either(PhantomData))
 }
 
 /// What is logged, and how.
@@ -78,6 +204,8 @@ pub struct Limits {
     pub causation_depth: u32,
     /// Threads that decide. Default 4.
     pub workers: usize,
+    /// How long answers are kept under their idempotency keys. Default 48 h.
+    pub idempotency_hours: u32,
 }
 
 impl Default for Config {
@@ -85,8 +213,8 @@ impl Default for Config {
         Self {
             listen: "127.0.0.1:8080".to_owned(),
             data: "data".into(),
-            database: String::new(),
-            redis: String::new(),
+            database: Database::default(),
+            redis: RedisOptions::default(),
             plugin: Vec::new(),
             log: Log::default(),
             limits: Limits::default(),
@@ -114,6 +242,7 @@ impl Default for Limits {
             shutdown_ms: 10_000,
             causation_depth: 16,
             workers: 4,
+            idempotency_hours: 48,
         }
     }
 }
@@ -165,9 +294,11 @@ impl Config {
             Some(path) => builder.add_source(file(path, true)),
             None => builder.add_source(file(Path::new(DEFAULT_FILE), false)),
         };
-        for key in keys("", &defaults) {
+        let secrets = SECRETS.iter().map(|(name, _)| (*name).to_owned());
+        for key in keys("", &defaults).into_iter().chain(secrets) {
             let name = format!("CAIRN_{}", key.replace('.', "_").to_uppercase());
             let Some(text) = variable(&name) else { continue };
+            let key = SECRETS.iter().find(|(other, _)| *other == key).map_or(key.as_str(), |(_, key)| key);
             builder = if key == "plugin" {
                 builder.set_override(key, text.split(':').map(str::to_owned).collect::<Vec<_>>())?
             } else {
@@ -181,8 +312,8 @@ impl Config {
         builder = builder
             .set_override_option("listen", flags.listen)?
             .set_override_option("data", flags.data.map(path))?
-            .set_override_option("database", flags.database)?
-            .set_override_option("redis", flags.redis)?;
+            .set_override_option("database.url", flags.database)?
+            .set_override_option("redis.url", flags.redis)?;
         if !flags.plugin.is_empty() {
             builder =
                 builder.set_override("plugin", flags.plugin.into_iter().map(path).collect::<Vec<_>>())?;
@@ -194,14 +325,15 @@ impl Config {
 
     fn check(&self) -> Result<(), Error> {
         let wrong = |key, problem: &str| Err(Error::Value { key, problem: problem.to_owned() });
-        if !self.database.is_empty() {
-            return wrong("database", "is set, but this version keeps the log in SQLite only: leave it out");
+        let url = &self.database.url;
+        if !url.is_empty() && !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return wrong("database.url", "must begin with postgres://, or be left out for SQLite");
         }
-        if !self.redis.is_empty() {
-            return wrong(
-                "redis",
-                "is set, but this version has the bus inside of the process only: leave it out",
-            );
+        if self.database.lock_timeout_ms <= self.database.pause_limit_ms {
+            return wrong("database.lock_timeout_ms", "must be longer than database.pause_limit_ms");
+        }
+        if let Err(error) = self.redis.check() {
+            return wrong("redis", &error.to_string());
         }
         let limits = &self.limits;
         for (key, value) in [
@@ -210,6 +342,9 @@ impl Config {
             ("limits.in_flight", limits.in_flight),
             ("limits.page_items", limits.page_items as usize),
             ("limits.workers", limits.workers),
+            ("limits.idempotency_hours", limits.idempotency_hours as usize),
+            ("database.read_connections", self.database.read_connections as usize),
+            ("database.write_connections", self.database.write_connections as usize),
         ] {
             if value == 0 {
                 return wrong(key, "must be at least 1");

@@ -6,6 +6,7 @@ pub mod command;
 pub mod config;
 pub mod facts;
 pub mod host;
+pub mod leases;
 pub mod http;
 pub mod plugins;
 pub mod policy;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cairn_model::Position;
+use cairn_model::{Name, Position};
 use thiserror::Error;
 
 use crate::read_model::ManifestError;
@@ -50,6 +50,20 @@ pub enum Error {
         /// The stored one.
         actual: Position,
     },
+    /// The lease under which it was to be written is somebody else's by now.
+    #[error("the lease `{lease}` is no longer held under epoch {epoch}")]
+    Superseded {
+        /// The lease's name.
+        lease: Name,
+        /// The epoch that it was held under.
+        epoch: u64,
+    },
+    /// The PostgreSQL server cannot be trusted with the log, or lacks something.
+    #[error("the PostgreSQL server cannot be used: {0}")]
+    Server(String),
+    /// Queries have no login of their own on PostgreSQL, or one that could reach more than read models.
+    #[error("the login of queries: {0}")]
+    QueryLogin(String),
     /// A projection's tables or statements are not as they have to be.
     #[error(transparent)]
     Manifest(#[from] ManifestError),

@@ -5,15 +5,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::append::{Append, Outcome};
+use crate::backend::Backend;
 use crate::error::Error;
 use crate::options::Options;
-use crate::sqlite::Shared;
-use crate::sqlite::snapshots::NewSnapshot;
+use crate::snapshots::NewSnapshot;
+
+/// After so long without work the back end gives back what it holds for the next batch.
+const REST_AFTER: Duration = Duration::from_millis(500);
 
 /// What is done with an outcome.
 pub(crate) type Reply = Box<dyn FnOnce(Outcome) + Send>;
@@ -93,11 +97,11 @@ fn size_of_append(append: &Append) -> usize {
 
 /// Starts the sequencer on a thread of its own. A batch goes to and fro between it and the connection's thread several times;
 /// from a task each of these turns would wake another of the runtime's threads too.
-pub(crate) fn start(shared: Arc<Shared>, options: &Options) -> Result<Queue, Error> {
+pub(crate) fn start(backend: Arc<Backend>, options: &Options) -> Result<Queue, Error> {
     let (sender, receiver) = mpsc::channel(options.queue_limit.max(1));
     let bytes = Arc::new(AtomicUsize::new(0));
     let sequencer = Sequencer {
-        shared,
+        backend,
         receiver,
         bytes: bytes.clone(),
         batch_limit: options.batch_limit.max(1),
@@ -143,7 +147,7 @@ impl Batch {
 }
 
 struct Sequencer {
-    shared: Arc<Shared>,
+    backend: Arc<Backend>,
     receiver: mpsc::Receiver<(Work, usize)>,
     bytes: Arc<AtomicUsize>,
     batch_limit: usize,
@@ -153,12 +157,12 @@ struct Sequencer {
 impl Sequencer {
     async fn run(mut self) {
         let mut closing = Vec::new();
-        while let Some((work, size)) = self.receiver.recv().await {
+        while let Some((work, size)) = self.next().await {
             let mut batch = Batch::default();
             batch.push(work, size);
             self.gather(&mut batch);
             self.bytes.fetch_sub(batch.bytes, Ordering::Relaxed);
-            closing.extend(commit(&self.shared, batch).await);
+            closing.extend(commit(&self.backend, batch).await);
             if !closing.is_empty() {
                 // Whoever is queued is served, nobody new is let in.
                 self.receiver.close();
@@ -167,6 +171,17 @@ impl Sequencer {
         for reply in closing {
             // Nobody has to wait for it.
             let _ = reply.send(());
+        }
+    }
+
+    /// What is queued; if that is nothing for a while, the back end may rest.
+    async fn next(&mut self) -> Option<(Work, usize)> {
+        match tokio::time::timeout(REST_AFTER, self.receiver.recv()).await {
+            Ok(work) => work,
+            Err(_) => {
+                self.backend.rest().await;
+                self.receiver.recv().await
+            }
         }
     }
 
@@ -179,9 +194,9 @@ impl Sequencer {
 }
 
 /// Writes the batch and answers everybody; gives back those who wait for the end.
-async fn commit(shared: &Shared, batch: Batch) -> Vec<oneshot::Sender<()>> {
+async fn commit(backend: &Backend, batch: Batch) -> Vec<oneshot::Sender<()>> {
     if batch.len() > 0 {
-        let written = shared.write(&batch.appends, &batch.snapshots).await;
+        let written = backend.write(&batch.appends, &batch.snapshots).await;
         for (outcome, reply) in written.outcomes.into_iter().zip(batch.replies) {
             // A panic in somebody's reply must not end the writing of everybody.
             if catch_unwind(AssertUnwindSafe(|| reply(outcome))).is_err() {

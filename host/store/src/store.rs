@@ -1,6 +1,7 @@
 //! The store as the rest of the host sees it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use cairn_model::access::AccessRow;
@@ -11,19 +12,20 @@ use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 use crate::append::{Append, Outcome};
+use crate::backend::{Backend, on_log};
 use crate::error::Error;
+use crate::facts::Facts;
+use crate::keys::StoredKey;
+use crate::lease::Fence;
+use crate::log::LogFilter;
 use crate::options::Options;
+use crate::policies::{OutboxEntry, OutboxKey, Reaction};
 use crate::read_model::ReadModel;
 use crate::sequencer::{self, Queue};
-use crate::sqlite::access::Facts;
-use crate::sqlite::keys::StoredKey;
-use crate::sqlite::log::LogFilter;
-use crate::sqlite::policies::{OutboxEntry, OutboxKey, Reaction};
-use crate::sqlite::snapshots::NewSnapshot;
-use crate::sqlite::verify::Verification;
-use crate::sqlite::{Backend, Shared};
+use crate::snapshots::NewSnapshot;
+use crate::verify::Verification;
 
-/// The event log in a data folder. Clones are the same store; with the last one the sequencer ends, after it has
+/// The event log, in a data folder or a PostgreSQL database. Clones are the same store; with the last one the sequencer ends, after it has
 /// done what is queued.
 #[derive(Clone)]
 pub struct Store {
@@ -31,8 +33,7 @@ pub struct Store {
 }
 
 struct Inner {
-    backend: Backend,
-    shared: Arc<Shared>,
+    backend: Arc<Backend>,
     queue: Queue,
     clock: Clock,
 }
@@ -47,27 +48,36 @@ impl Store {
     /// Opens the log, or makes it, and starts its sequencer, a thread that uses the current runtime.
     ///
     /// # Errors
-    /// [`Error::DataFolderInUse`] if another process has the folder; otherwise what the files or SQLite refuse.
+    /// [`Error::DataFolderInUse`] if another process has the folder; [`Error::Server`] if the
+    /// PostgreSQL server confirms what it may lose; otherwise what the files or the database refuse.
     pub async fn open(options: Options) -> Result<Self, Error> {
-        let (backend, shared) = Backend::open(&options).await?;
-        let shared = Arc::new(shared);
-        let queue = sequencer::start(shared.clone(), &options)?;
-        Ok(Self { inner: Arc::new(Inner { backend, shared, queue, clock: options.clock }) })
+        let backend = Arc::new(Backend::open(&options).await?);
+        let queue = sequencer::start(backend.clone(), &options)?;
+        Ok(Self { inner: Arc::new(Inner { backend, queue, clock: options.clock }) })
     }
 
     /// The log's id, made with the log.
     pub fn log_id(&self) -> Uuid {
-        self.inner.shared.log_id
+        on_log!(&*self.inner.backend, log => log.log_id)
     }
 
     /// The position of the last committed event.
     pub fn head(&self) -> Position {
-        *self.inner.shared.committed.borrow()
+        on_log!(&*self.inner.backend, log => log.published.head())
     }
 
     /// [`Store::head`], and a wake-up whenever it moves.
     pub fn committed(&self) -> watch::Receiver<Position> {
-        self.inner.shared.committed.subscribe()
+        on_log!(&*self.inner.backend, log => log.published.committed())
+    }
+
+    /// Asks the database how far the log is, which other hosts may have moved on, and moves [`Store::committed`]. The store
+    /// does so by itself every now and then; whoever hears of new events asks at once.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn look(&self) -> Result<Position, Error> {
+        on_log!(&*self.inner.backend, log => log.look().await)
     }
 
     /// Queues an append. It never waits and keeps the order of calls. `reply` is called exactly once, on the sequencer's
@@ -94,7 +104,7 @@ impl Store {
     /// # Errors
     /// [`Error::Database`], [`Error::Damaged`].
     pub async fn read_log(&self, filter: LogFilter) -> Result<Vec<RecordedEvent>, Error> {
-        self.inner.backend.read_log(&filter).await
+        on_log!(&*self.inner.backend, log => log.read_log(&filter).await)
     }
 
     /// Committed events of a stream after a version, in order; stops early like [`Store::read_log`].
@@ -107,7 +117,7 @@ impl Store {
         after: Version,
         limit: u32,
     ) -> Result<Vec<RecordedEvent>, Error> {
-        self.inner.backend.read_stream(stream, after, limit).await
+        on_log!(&*self.inner.backend, log => log.read_stream(stream, after, limit).await)
     }
 
     /// The stream's last version that was recorded at this time or before; 0 if there was none.
@@ -115,7 +125,7 @@ impl Store {
     /// # Errors
     /// [`Error::Database`].
     pub async fn version_at(&self, stream: &StreamKey, at: Timestamp) -> Result<Version, Error> {
-        self.inner.backend.version_at(stream, at).await
+        on_log!(&*self.inner.backend, log => log.version_at(stream, at).await)
     }
 
     /// The stream's version and the position of its last event; zeros if it does not exist.
@@ -123,15 +133,15 @@ impl Store {
     /// # Errors
     /// [`Error::Database`].
     pub async fn head_of(&self, stream: &StreamKey) -> Result<(Version, Position), Error> {
-        self.inner.backend.head_of(stream).await
+        on_log!(&*self.inner.backend, log => log.head_of(stream).await)
     }
 
-    /// Streams in the order of their keys, those after `after`; at most `limit`.
+    /// Streams in an order that does not change, those after `after`; at most `limit`.
     ///
     /// # Errors
     /// [`Error::Database`], [`Error::Damaged`].
     pub async fn streams(&self, after: Option<&StreamKey>, limit: u32) -> Result<Vec<StreamKey>, Error> {
-        self.inner.backend.streams(after, limit).await
+        on_log!(&*self.inner.backend, log => log.streams(after, limit).await)
     }
 
     /// The newest snapshot of this form, made by this component, at `up_to` or below.
@@ -145,7 +155,7 @@ impl Store {
         digest: Hash,
         up_to: Version,
     ) -> Result<Option<(Version, Bytes)>, Error> {
-        self.inner.backend.snapshot(stream, state_version, digest, up_to).await
+        on_log!(&*self.inner.backend, log => log.snapshot(stream, state_version, digest, up_to).await)
     }
 
     /// Writes a snapshot along with the next batch of appends. The newest two of a stream and form are kept.
@@ -163,7 +173,7 @@ impl Store {
     /// # Errors
     /// [`Error::Database`], [`Error::Damaged`].
     pub async fn access_chain(&self, stream: &StreamKey) -> Result<Vec<AccessRow>, Error> {
-        self.inner.backend.access_chain(stream).await
+        on_log!(&*self.inner.backend, log => log.access_chain(stream).await)
     }
 
     /// Checks the hash chain from a position (0 and 1 are the beginning) to the present end.
@@ -171,7 +181,7 @@ impl Store {
     /// # Errors
     /// [`Error::Database`] where the log cannot be read at all; a damaged event is an answer, not an error.
     pub async fn verify(&self, from: Position) -> Result<Verification, Error> {
-        self.inner.backend.verify(from, self.head()).await
+        on_log!(&*self.inner.backend, log => log.verify(from, self.head()).await)
     }
 
     /// Whether the tables of access and claims are what was written to them. If not, nothing can be appended until
@@ -179,7 +189,7 @@ impl Store {
     /// [`Store::finish_rebuild_facts`]. Every batch of appends looks for itself, so the value can turn false at any
     /// time.
     pub fn facts_intact(&self) -> watch::Receiver<bool> {
-        self.inner.shared.facts_intact.subscribe()
+        on_log!(&*self.inner.backend, log => log.published.facts_intact())
     }
 
     /// Empties access and claims, and refuses appends until [`Store::finish_rebuild_facts`].
@@ -187,7 +197,7 @@ impl Store {
     /// # Errors
     /// [`Error::Database`].
     pub async fn begin_rebuild_facts(&self) -> Result<(), Error> {
-        self.inner.shared.begin_rebuild_facts().await
+        on_log!(&*self.inner.backend, log => log.begin_rebuild_facts().await)
     }
 
     /// Writes the facts of these streams. Answers the claims that another stream already holds; they stay with it.
@@ -195,7 +205,7 @@ impl Store {
     /// # Errors
     /// [`Error::Database`].
     pub async fn put_facts(&self, facts: &[Facts]) -> Result<Vec<(StreamKey, String)>, Error> {
-        self.inner.shared.put_facts(facts).await
+        on_log!(&*self.inner.backend, log => log.put_facts(facts).await)
     }
 
     /// Says that all facts are there again.
@@ -203,7 +213,7 @@ impl Store {
     /// # Errors
     /// [`Error::Database`].
     pub async fn finish_rebuild_facts(&self) -> Result<(), Error> {
-        self.inner.shared.finish_rebuild_facts().await
+        on_log!(&*self.inner.backend, log => log.finish_rebuild_facts().await)
     }
 
     /// Keeps the hash of a key with its principal. The same hash twice is one key, whose principal is replaced.
@@ -211,7 +221,7 @@ impl Store {
     /// # Errors
     /// [`Error::Database`].
     pub async fn save_key(&self, hash: Hash, principal: &Principal) -> Result<Uuid, Error> {
-        self.inner.shared.save_key(hash, principal, self.inner.clock.now()).await
+        on_log!(&*self.inner.backend, log => log.save_key(hash, principal, self.inner.clock.now()).await)
     }
 
     /// Whose key has this hash, if it is kept and not revoked.
@@ -219,7 +229,7 @@ impl Store {
     /// # Errors
     /// [`Error::Database`], [`Error::Damaged`].
     pub async fn find_key(&self, hash: Hash) -> Result<Option<Principal>, Error> {
-        self.inner.backend.find_key(hash).await
+        on_log!(&*self.inner.backend, log => log.find_key(hash).await)
     }
 
     /// All keys, the revoked ones too, by their making.
@@ -227,7 +237,7 @@ impl Store {
     /// # Errors
     /// [`Error::Database`], [`Error::Damaged`].
     pub async fn keys(&self) -> Result<Vec<StoredKey>, Error> {
-        self.inner.backend.keys().await
+        on_log!(&*self.inner.backend, log => log.keys().await)
     }
 
     /// Revokes a key. Answers whether there was one that was not revoked.
@@ -235,7 +245,7 @@ impl Store {
     /// # Errors
     /// [`Error::Database`].
     pub async fn revoke_key(&self, id: Uuid) -> Result<bool, Error> {
-        self.inner.shared.revoke_key(id, self.inner.clock.now()).await
+        on_log!(&*self.inner.backend, log => log.revoke_key(id, self.inner.clock.now()).await)
     }
 
     /// The position up to which a policy has reacted; 0 if it never has.
@@ -243,22 +253,24 @@ impl Store {
     /// # Errors
     /// [`Error::Database`].
     pub async fn policy_position(&self, policy: &str) -> Result<Position, Error> {
-        self.inner.backend.policy_position(policy).await
+        on_log!(&*self.inner.backend, log => log.policy_position(policy).await)
     }
 
     /// Stores what a policy answered to the events after `from` up to `to`: its states, its commands and its position
     /// in one transaction.
     ///
     /// # Errors
-    /// [`Error::Fenced`] if the stored position is not `from`; nothing is written then. [`Error::Database`].
+    /// [`Error::Fenced`] if the stored position is not `from`, [`Error::Superseded`] if the lease was lost; nothing is
+    /// written then. [`Error::Database`].
     pub async fn record_reactions(
         &self,
         policy: &Name,
         from: Position,
         to: Position,
         reactions: Vec<Reaction>,
+        fence: Option<&Fence>,
     ) -> Result<(), Error> {
-        self.inner.shared.record_reactions(policy, from, to, reactions).await
+        on_log!(&*self.inner.backend, log => log.record_reactions(policy, from, to, reactions, fence).await)
     }
 
     /// Commands of a policy that can be sent now, in order: those whose time has come and before which no command
@@ -267,7 +279,7 @@ impl Store {
     /// # Errors
     /// [`Error::Database`], [`Error::Damaged`].
     pub async fn outbox(&self, policy: &str, limit: u32) -> Result<Vec<OutboxEntry>, Error> {
-        self.inner.backend.outbox(policy, self.inner.clock.now(), limit).await
+        on_log!(&*self.inner.backend, log => log.outbox(policy, self.inner.clock.now(), limit).await)
     }
 
     /// The earliest time at which a command of the policy's outbox is due that is not due yet.
@@ -275,23 +287,28 @@ impl Store {
     /// # Errors
     /// [`Error::Database`], [`Error::Damaged`].
     pub async fn outbox_due_at(&self, policy: &str) -> Result<Option<Timestamp>, Error> {
-        self.inner.backend.outbox_due_at(policy, self.inner.clock.now()).await
+        on_log!(&*self.inner.backend, log => log.outbox_due_at(policy, self.inner.clock.now()).await)
     }
 
     /// Takes commands that are done off the outbox.
     ///
     /// # Errors
-    /// [`Error::Database`].
-    pub async fn complete(&self, entries: &[OutboxKey]) -> Result<(), Error> {
-        self.inner.shared.complete(entries).await
+    /// [`Error::Superseded`] if the lease was lost, [`Error::Database`].
+    pub async fn complete(&self, entries: &[OutboxKey], fence: Option<&Fence>) -> Result<(), Error> {
+        on_log!(&*self.inner.backend, log => log.complete(entries, fence).await)
     }
 
     /// Counts a failed attempt of a command and puts it off until `at`.
     ///
     /// # Errors
-    /// [`Error::Database`].
-    pub async fn postpone(&self, entry: &OutboxKey, at: Timestamp) -> Result<(), Error> {
-        self.inner.shared.postpone(entry, at).await
+    /// [`Error::Superseded`] if the lease was lost, [`Error::Database`].
+    pub async fn postpone(
+        &self,
+        entry: &OutboxKey,
+        at: Timestamp,
+        fence: Option<&Fence>,
+    ) -> Result<(), Error> {
+        on_log!(&*self.inner.backend, log => log.postpone(entry, at, fence).await)
     }
 
     /// A policy's state for a stream, JSON.
@@ -299,7 +316,34 @@ impl Store {
     /// # Errors
     /// [`Error::Database`].
     pub async fn policy_state(&self, policy: &str, stream: &StreamKey) -> Result<Option<String>, Error> {
-        self.inner.backend.policy_state(policy, stream).await
+        on_log!(&*self.inner.backend, log => log.policy_state(policy, stream).await)
+    }
+
+    /// Takes a lease for this time, or lengthens it. Answers the epoch, which is counted up whenever the holder changes, or
+    /// `None` while somebody else has it. Times are those of the database's clock. Where there is only one process (SQLite),
+    /// whoever asks gets it.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn lease(&self, name: &str, holder: Uuid, ttl: Duration) -> Result<Option<u64>, Error> {
+        on_log!(&*self.inner.backend, log => log.lease(name, holder, ttl).await)
+    }
+
+    /// Gives a lease back, if this holder has it: somebody else may take it at once.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn release(&self, name: &str, holder: Uuid) -> Result<(), Error> {
+        on_log!(&*self.inner.backend, log => log.release(name, holder).await)
+    }
+
+    /// Deletes answers that have been kept under idempotency keys since before this time, at most `limit`, in small
+    /// transactions. Answers how many.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn prune_idempotency(&self, older_than: Timestamp, limit: u64) -> Result<u64, Error> {
+        on_log!(&*self.inner.backend, log => log.prune_idempotency(older_than, limit).await)
     }
 
     /// Opens a projection's read model. It begins empty, at position 0, if there is none, or one of another log,
@@ -308,7 +352,14 @@ impl Store {
     /// # Errors
     /// [`Error::Manifest`] if the projection's declarations are wrong; what the files or SQLite refuse.
     pub async fn open_read_model(&self, projection: &Projection) -> Result<ReadModel, Error> {
-        ReadModel::open(&self.inner.shared.folder, self.log_id(), self.head(), projection).await
+        match &*self.inner.backend {
+            Backend::Sqlite(log) => {
+                ReadModel::open(&log.folder, self.log_id(), self.head(), projection).await
+            }
+            Backend::Postgres(log) => {
+                ReadModel::open(&log.read_models, self.log_id(), self.head(), projection).await
+            }
+        }
     }
 
     /// Whether the log can be read and, as far as is known, written.
@@ -316,14 +367,12 @@ impl Store {
     /// # Errors
     /// What keeps it from that.
     pub async fn check(&self) -> Result<(), Error> {
-        self.inner.backend.head_of(&StreamKey::new("", "", Uuid::nil())).await?;
-        self.inner.shared.check().await
+        on_log!(&*self.inner.backend, log => log.check().await)
     }
 
     /// Does what is queued, stops the sequencer and tidies the files up. Appends after it are refused.
     pub async fn close(&self) {
         self.inner.queue.close().await;
-        self.inner.backend.close().await;
-        self.inner.shared.shut_down().await;
+        on_log!(&*self.inner.backend, log => log.close().await);
     }
 }

@@ -1,5 +1,6 @@
-//! Reading a statement of a manifest before SQLite does: one statement of the right kind, over the projection's own tables,
-//! in what SQLite and PostgreSQL share. It makes the good error messages; the fence on the connection is the fence.
+//! Reading a statement of a manifest before a database does: one statement of the right kind, over the projection's own
+//! tables, with functions that both databases have. It makes the good error messages, and `dialect` those about types; the
+//! fence on the connection is the fence.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -14,7 +15,7 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Location;
 
 use super::names::complaint_of_common_table;
-use super::place::place;
+use super::sqlite::place::place;
 
 /// Functions that a statement may call. Each means the same in SQLite and in PostgreSQL.
 pub(super) const FUNCTIONS: [&str; 32] = [
@@ -61,7 +62,8 @@ pub(super) struct Complaint {
 }
 
 impl Complaint {
-    fn new(at: Location, detail: impl Into<String>) -> Self {
+    /// A complaint about a place.
+    pub fn new(at: Location, detail: impl Into<String>) -> Self {
         Self { line: at.line, column: at.column, detail: detail.into() }
     }
 
@@ -74,6 +76,8 @@ impl Complaint {
 /// A statement that was found good.
 #[derive(Debug)]
 pub(super) struct Checked {
+    /// The statement as it was read.
+    pub statement: Statement,
     /// The statement, without a semicolon at its end.
     pub text: String,
     /// Where in it, in bytes, the host's relation is inserted.
@@ -91,12 +95,13 @@ pub(super) struct Checked {
 /// Checks a statement against the names of its projection's tables.
 pub(super) fn check(declared: &Declared, tables: &BTreeSet<String>) -> Result<Checked, Complaint> {
     let dialect = SQLiteDialect {};
-    let parsed =
+    let mut parsed =
         Parser::parse_sql(&dialect, &declared.sql).map_err(|error| from_parser(&error.to_string()))?;
-    let [statement] = parsed.as_slice() else {
-        return Err(Complaint::whole(format!("it has {} statements, not one", parsed.len())));
+    let (Some(statement), true) = (parsed.pop(), parsed.is_empty()) else {
+        let number = if parsed.is_empty() { 0 } else { parsed.len() + 1 };
+        return Err(Complaint::whole(format!("it has {number} statements, not one")));
     };
-    kind(statement, declared.access)?;
+    kind(&statement, declared.access)?;
     let mut reader = Reader {
         tables,
         parameters: if declared.batched { 0 } else { declared.params.len() },
@@ -118,7 +123,7 @@ pub(super) fn check(declared: &Declared, tables: &BTreeSet<String>) -> Result<Ch
         return Err(Complaint::whole("it is batched and does not read its rows from `input`"));
     }
     let (text, insert_at, has_with) = place(&declared.sql)?;
-    Ok(Checked { text, insert_at, has_with, tables: touched, common_tables, readable })
+    Ok(Checked { statement, text, insert_at, has_with, tables: touched, common_tables, readable })
 }
 
 /// The parser says the place in words: `… at Line: 1, Column: 5`.

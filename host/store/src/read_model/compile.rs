@@ -1,21 +1,16 @@
-//! A projection, checked and turned into SQLite's statements once, so that nothing is parsed or put together while it runs.
+//! A projection, checked once, so that nothing is parsed while it runs. What is made of it for a database is in `texts` of
+//! that database.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fmt::Write;
-use std::sync::Arc;
 
 use cairn_model::Name;
 use cairn_model::chain::Hash;
 use cairn_model::manifest::{AccessMode, Column, Projection, Statement, Table};
 
 use super::check::{Checked, Complaint, check};
+use super::dialect::{self, Rendered};
 use super::error::ManifestError;
-use super::values::sql_type;
-use super::{names, readable};
-use crate::sqlite::multi::MultiRow;
-
-/// Counted up when the host itself makes another form of the same declarations: read models are then built anew.
-const FORM: u32 = 1;
+use super::names;
 
 /// A projection, ready to run.
 #[derive(Debug)]
@@ -25,6 +20,8 @@ pub(super) struct Compiled {
     pub table_index: HashMap<Name, usize>,
     pub statements: Vec<CompiledStatement>,
     pub statement_index: HashMap<Name, usize>,
+    /// The schema that it has in PostgreSQL.
+    pub schema: String,
     /// A digest of the tables' declarations.
     pub form: Hash,
 }
@@ -36,11 +33,6 @@ pub(super) struct CompiledTable {
     /// The columns of the key, by their numbers.
     pub key: Vec<usize>,
     pub key_columns: Vec<Column>,
-    pub create: String,
-    pub put: MultiRow,
-    pub remove: MultiRow,
-    /// All rows by their keys.
-    pub dump: Arc<str>,
     /// Whether rows with different keys can be in each other's way.
     pub has_unique_index: bool,
 }
@@ -49,16 +41,20 @@ pub(super) struct CompiledTable {
 #[derive(Debug)]
 pub(super) struct CompiledStatement {
     pub declared: Statement,
-    pub sql: Arc<str>,
+    /// As it was written, and what was found in it.
+    pub checked: Checked,
+    /// In PostgreSQL's words.
+    pub postgres: Rendered,
     /// The tables that it reads or writes, by their numbers.
     pub touches: Vec<usize>,
-    /// Its own common tables.
-    pub common_tables: BTreeSet<String>,
-    /// Whether it reads `readable`, and so takes the caller behind its own parameters.
-    pub readable: bool,
 }
 
 impl CompiledStatement {
+    /// What it is called in an error.
+    pub fn subject(&self) -> String {
+        format!("statement `{}`", self.declared.name)
+    }
+
     /// Whether it changes rows.
     pub fn writes(&self) -> bool {
         self.declared.access == AccessMode::Write
@@ -91,33 +87,36 @@ impl Compiled {
             }
             tables.push(compiled);
         }
+        let schema = names::schema(&projection.name);
         let own: BTreeSet<String> = table_index.keys().map(|name| name.to_string()).collect();
         let mut statements = Vec::new();
         let mut statement_index = HashMap::new();
         for statement in &projection.statements {
             let subject = || format!("statement `{}`", statement.name);
-            let checked =
-                check_statement(statement, &own).map_err(|complaint| wrong(subject(), complaint))?;
+            let refused = |complaint| wrong(subject(), complaint);
+            let checked = check_statement(statement, &own).map_err(refused)?;
+            let postgres = dialect::render(statement, &checked.statement, &projection.tables, &schema)
+                .map_err(refused)?;
             if statement_index.insert(statement.name.clone(), statements.len()).is_some() {
                 return Err(wrong(subject(), Complaint::whole("it is declared twice")));
             }
             let touches =
                 checked.tables.iter().filter_map(|name| table_index.get(name.as_str()).copied()).collect();
-            statements.push(CompiledStatement {
-                declared: statement.clone(),
-                sql: with_host_relation(statement, &checked).into(),
-                touches,
-                common_tables: checked.common_tables,
-                readable: checked.readable,
-            });
+            statements.push(CompiledStatement { declared: statement.clone(), checked, postgres, touches });
         }
         let form = form(projection);
-        Ok(Self { projection: projection.clone(), tables, table_index, statements, statement_index, form })
+        let projection = projection.clone();
+        Ok(Self { projection, tables, table_index, statements, statement_index, schema, form })
     }
 
     /// The table with this name.
     pub fn table(&self, name: &str) -> Option<usize> {
         self.table_index.get(name).copied()
+    }
+
+    /// An error about one of its parts.
+    pub fn wrong(&self, subject: String, detail: String) -> ManifestError {
+        ManifestError { projection: self.projection.name.clone(), subject, line: 0, column: 0, detail }
     }
 
     /// The statement with this name and access.
@@ -129,7 +128,7 @@ impl Compiled {
 
 fn form(projection: &Projection) -> Hash {
     // Names, numbers and strings: nothing in it can fail to serialize.
-    let text = serde_json::to_vec(&(FORM, projection.version, &projection.tables)).unwrap_or_default();
+    let text = serde_json::to_vec(&(projection.version, &projection.tables)).unwrap_or_default();
     Hash::of(&text)
 }
 
@@ -187,81 +186,10 @@ fn compile_table(table: &Table) -> Result<CompiledTable, Complaint> {
             return Err(Complaint::whole("an index has one or more columns"));
         }
     }
-    let quoted = |names: &mut dyn Iterator<Item = &Name>| -> String {
-        names.map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
-    };
-    let name = &table.name;
-    let columns = quoted(&mut table.columns.iter().map(|column| &column.name));
-    let keys = quoted(&mut table.key.iter());
     Ok(CompiledTable {
         key_columns: key.iter().map(|index| table.columns[*index].clone()).collect(),
-        create: create(table, &keys),
-        put: MultiRow::insert(
-            &format!("INSERT INTO \"{name}\" ({columns})"),
-            table.columns.len(),
-            key[0],
-            &format!(" ON CONFLICT ({keys}) DO {}", on_conflict(table)),
-        ),
-        remove: MultiRow::new(&format!("DELETE FROM \"{name}\" WHERE ({keys}) IN (VALUES "), key.len(), ")"),
-        dump: format!("SELECT {columns} FROM \"{name}\" ORDER BY {keys}").into(),
         has_unique_index: table.indexes.iter().any(|index| index.unique),
         declared: table.clone(),
         key,
     })
-}
-
-/// Names were checked before: quoting them is enough.
-fn create(table: &Table, keys: &str) -> String {
-    let mut sql = format!("CREATE TABLE \"{}\" (", table.name);
-    for column in &table.columns {
-        let not_null = if column.nullable { "" } else { " NOT NULL" };
-        // Writing to a string cannot fail.
-        let _ = write!(sql, "\"{}\" {}{not_null}, ", column.name, sql_type(column.column_type));
-    }
-    let _ = write!(sql, "PRIMARY KEY ({keys})) STRICT, WITHOUT ROWID;");
-    for (number, index) in table.indexes.iter().enumerate() {
-        let unique = if index.unique { "UNIQUE " } else { "" };
-        let columns: Vec<String> = index.columns.iter().map(|name| format!("\"{name}\"")).collect();
-        let _ = write!(
-            sql,
-            "\nCREATE {unique}INDEX \"{table}.{number}\" ON \"{table}\" ({});",
-            columns.join(", "),
-            table = table.name,
-        );
-    }
-    sql
-}
-
-fn on_conflict(table: &Table) -> String {
-    let set: Vec<String> = table
-        .columns
-        .iter()
-        .filter(|column| !table.key.contains(&column.name))
-        .map(|column| format!("\"{0}\" = excluded.\"{0}\"", column.name))
-        .collect();
-    if set.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", set.join(", ")) }
-}
-
-fn with_host_relation(statement: &Statement, checked: &Checked) -> String {
-    let relation = if statement.batched {
-        input(&statement.params)
-    } else if checked.readable {
-        readable::relation(statement.params.len())
-    } else {
-        return checked.text.clone();
-    };
-    let (before, behind) = checked.text.split_at(checked.insert_at);
-    if checked.has_with {
-        // `readable` is recursive inside, and the statement may be; neither minds the word.
-        format!("{before} {relation}, {behind}")
-    } else {
-        format!("{before}WITH {relation} {behind}")
-    }
-}
-
-/// The calls' parameters as rows, from one JSON array of arrays.
-fn input(params: &[Column]) -> String {
-    let names: Vec<&str> = params.iter().map(|param| &*param.name).collect();
-    let values: Vec<String> = (0..params.len()).map(|index| format!("value ->> {index}")).collect();
-    format!("input ({}) AS MATERIALIZED (SELECT {} FROM json_each($1))", names.join(", "), values.join(", "))
 }

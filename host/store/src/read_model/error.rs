@@ -36,6 +36,17 @@ pub enum ApplyError {
         /// The read model's.
         actual: Position,
     },
+    /// The lease under which it came has passed to somebody else.
+    #[error("the lease has passed on: its epoch is {actual}, not {epoch}")]
+    Superseded {
+        /// The epoch of whoever came.
+        epoch: u64,
+        /// The latest one that has been here.
+        actual: u64,
+    },
+    /// Another host has built tables of other declarations, or of another log, in this place.
+    #[error("the read model was replaced by one of other declarations")]
+    Replaced,
     /// A change is not what the projection's declarations allow, or the tables' constraints do not.
     #[error("{detail}")]
     Rejected {
@@ -89,12 +100,12 @@ pub enum ReadError {
         /// How long it may take.
         timeout_ms: u64,
     },
-    /// SQLite refused the statement while it ran.
+    /// The database refused the statement while it ran.
     #[error("statement `{statement}`: {detail}")]
     Failed {
         /// The statement.
         statement: Name,
-        /// What SQLite said.
+        /// What it said.
         detail: String,
     },
     /// The store failed.

@@ -1,127 +1,129 @@
-//! Read models: one SQLite file for each projection, with the declared tables and the position that they are at, so
-//! that both commit together.
+//! Read models: the declared tables of a projection with the position that they are at, so that both commit together.
+//!
+//! What a projection declares is checked once and for both databases ([`compile`], [`check`], [`dialect`]); what a guest
+//! wants written is checked and put in order ([`change`], [`group`]); the rest is the database's: [`sqlite`] has a file for
+//! each projection, [`postgres`] a schema.
 
 mod error;
 mod session;
 
-mod apply;
+mod change;
 mod check;
 mod compile;
-mod fence;
-mod files;
+mod dialect;
 mod group;
 mod names;
-mod place;
-mod readable;
-#[cfg(test)]
-mod tests;
+mod postgres;
+mod sqlite;
 mod values;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use cairn_model::chain::Hash;
-use cairn_model::manifest::Projection;
-use cairn_model::{Change, Name, Position, Principal};
-use futures_util::TryStreamExt;
+use cairn_model::manifest::{Column, Projection};
+use cairn_model::{Change, Name, Position, Principal, Value};
 use sha2::{Digest, Sha256};
-use sqlx::sqlite::{SqliteConnection, SqlitePool};
-use sqlx::{AssertSqlSafe, Connection};
-use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use self::compile::Compiled;
 pub use self::error::{ApplyError, ManifestError, ReadError};
+pub(crate) use self::postgres::Host;
 pub use self::session::Session;
 use crate::error::Error;
 use crate::folder::Folder;
-use crate::sqlite::log::unsigned;
 
-/// Checks a projection's tables and statements without any file: for the time of loading.
+/// Checks a projection's tables and statements without any store: for the time of loading. What is found good is written in
+/// what SQLite and PostgreSQL share.
 ///
 /// # Errors
 /// [`Error::Manifest`]: what is wrong first, with its place.
 pub async fn check_projection(projection: &Projection) -> Result<(), Error> {
-    files::rehearse(&Compiled::new(projection)?).await
+    sqlite::rehearse(&Compiled::new(projection)?).await
+}
+
+/// Where read models are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place<'a> {
+    /// In files of the data folder.
+    Sqlite(&'a Folder),
+    /// In schemas of the log's database.
+    Postgres(&'a Arc<Host>),
+}
+
+impl<'a> From<&'a Folder> for Place<'a> {
+    fn from(folder: &'a Folder) -> Self {
+        Self::Sqlite(folder)
+    }
+}
+
+impl<'a> From<&'a Arc<Host>> for Place<'a> {
+    fn from(host: &'a Arc<Host>) -> Self {
+        Self::Postgres(host)
+    }
 }
 
 /// A projection's tables. Clones are the same read model.
 #[derive(Clone, Debug)]
 pub struct ReadModel {
-    inner: Arc<Inner>,
+    compiled: Arc<Compiled>,
+    tables: Tables,
 }
 
-#[derive(Debug)]
-struct Inner {
-    path: PathBuf,
-    log_path: PathBuf,
-    log_id: Uuid,
-    compiled: Compiled,
-    writer: Mutex<Writer>,
-    /// Replaced together with the file.
-    readers: RwLock<SqlitePool>,
+#[derive(Clone, Debug)]
+enum Tables {
+    Sqlite(Arc<sqlite::Tables>),
+    Postgres(Arc<postgres::Tables>),
 }
 
-#[derive(Debug, Default)]
-struct Writer {
-    /// `None` after it failed; the next use opens another one.
-    connection: Option<SqliteConnection>,
-    closed: bool,
+/// A move of a read model from one position to another.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    from: Position,
+    to: Position,
+    /// The epoch of the lease under which it is made.
+    epoch: Option<u64>,
 }
 
-impl Inner {
-    fn readers(&self) -> SqlitePool {
-        // A pool is put there whole, so a panic elsewhere cannot have left half of one.
-        self.readers.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The connection for writing. If somebody has removed the file, there is a new one now, at position 0.
-    async fn connection<'w>(&self, writer: &'w mut Writer) -> Result<&'w mut SqliteConnection, Error> {
-        if writer.closed {
-            return Err(Error::Closed);
-        }
-        let is_gone = !self.path.exists();
-        if is_gone && let Some(connection) = writer.connection.take() {
-            tracing::warn!(path = %self.path.display(), "a read model's file is gone; it is built anew");
-            // It was the connection to a file that nobody can see.
-            let _ = connection.close().await;
-        }
-        match &mut writer.connection {
-            Some(connection) => Ok(connection),
-            none => {
-                // Where the log is by now does not matter: it only grows while this process lives.
-                let connection = files::open(&self.path, &self.compiled, self.log_id, Position::MAX).await?;
-                if is_gone {
-                    let readers = files::readers(&self.path, &self.log_path, &self.compiled);
-                    *self.readers.write().unwrap_or_else(PoisonError::into_inner) = readers;
-                }
-                Ok(none.insert(connection))
-            }
+impl Step {
+    /// Checks where the read model stands. Answers the epoch that is stored with the step.
+    fn checked(self, position: Position, epoch: u64) -> Result<u64, ApplyError> {
+        match self.epoch {
+            Some(own) if own < epoch => Err(ApplyError::Superseded { epoch: own, actual: epoch }),
+            _ if position != self.from => Err(ApplyError::Fenced { expected: self.from, actual: position }),
+            Some(own) => Ok(own),
+            None => Ok(epoch),
         }
     }
 }
 
 impl ReadModel {
-    pub(crate) async fn open(
-        folder: &Folder,
+    /// Opens a projection's tables; `head` is the log's last position as far as is known.
+    pub(crate) async fn open<'a>(
+        place: impl Into<Place<'a>>,
         log_id: Uuid,
         head: Position,
         projection: &Projection,
     ) -> Result<Self, Error> {
-        let compiled = Compiled::new(projection)?;
-        files::rehearse(&compiled).await?;
-        let path = folder.read_model(&projection.name);
-        let log_path = folder.log();
-        let connection = files::open(&path, &compiled, log_id, head).await?;
-        let readers = RwLock::new(files::readers(&path, &log_path, &compiled));
-        let writer = Mutex::new(Writer { connection: Some(connection), closed: false });
-        Ok(Self { inner: Arc::new(Inner { path, log_path, log_id, compiled, writer, readers }) })
+        let compiled = Arc::new(Compiled::new(projection)?);
+        let tables = match place.into() {
+            Place::Sqlite(folder) => {
+                let tables = sqlite::Tables::open(folder, log_id, head, compiled.clone()).await?;
+                Tables::Sqlite(Arc::new(tables))
+            }
+            Place::Postgres(host) => {
+                // The same is refused everywhere, whichever database runs it.
+                sqlite::rehearse(&compiled).await?;
+                let tables = postgres::Tables::open(host.clone(), log_id, compiled.clone()).await?;
+                Tables::Postgres(Arc::new(tables))
+            }
+        };
+        Ok(Self { compiled, tables })
     }
 
     /// The projection as it was declared.
     pub fn projection(&self) -> &Projection {
-        &self.inner.compiled.projection
+        &self.compiled.projection
     }
 
     /// The position of the last event whose changes are in the tables.
@@ -129,43 +131,44 @@ impl ReadModel {
     /// # Errors
     /// [`Error::Database`].
     pub async fn position(&self) -> Result<Position, Error> {
-        let position: i64 = sqlx::query_scalar("SELECT position FROM projection_positions")
-            .fetch_one(&self.inner.readers())
-            .await?;
-        Ok(unsigned(position))
+        match &self.tables {
+            Tables::Sqlite(tables) => tables.position().await,
+            Tables::Postgres(tables) => tables.position().await,
+        }
     }
 
     /// Applies the changes that the events after `from` up to `to` make, and moves the position, in one transaction.
     ///
-    /// If the file was removed meanwhile, there is a new one, and the answer is [`ApplyError::Fenced`] with position 0:
+    /// If the tables were removed meanwhile, there are new ones, and the answer is [`ApplyError::Fenced`] with position 0:
     /// go on from there.
     ///
     /// # Errors
     /// See [`ApplyError`]; nothing is changed then.
     pub async fn apply(&self, changes: Vec<Change>, from: Position, to: Position) -> Result<(), ApplyError> {
-        let ops = apply::check(&self.inner.compiled, changes)?;
-        let mut writer = self.inner.writer.lock().await;
-        let applied = self.apply_ops(&mut writer, ops, from, to).await;
-        if matches!(applied, Err(ApplyError::Store(_)))
-            && let Some(connection) = writer.connection.take()
-        {
-            // Whatever is wrong with the connection: the next batch gets another one.
-            let _ = connection.close().await;
-        }
-        applied
+        self.apply_step(changes, Step { from, to, epoch: None }).await
     }
 
-    async fn apply_ops(
+    /// [`ReadModel::apply`] for the holder of a lease of this epoch. The epoch is kept with the position, and whoever comes
+    /// with an older one is refused.
+    ///
+    /// # Errors
+    /// [`ApplyError::Superseded`] if a later epoch has been here; otherwise like [`ReadModel::apply`].
+    pub async fn apply_under(
         &self,
-        writer: &mut Writer,
-        ops: Vec<group::Op>,
+        epoch: u64,
+        changes: Vec<Change>,
         from: Position,
         to: Position,
     ) -> Result<(), ApplyError> {
-        let connection = self.inner.connection(writer).await?;
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        apply::apply(&mut transaction, &self.inner.compiled, ops, from, to).await?;
-        Ok(transaction.commit().await?)
+        self.apply_step(changes, Step { from, to, epoch: Some(epoch) }).await
+    }
+
+    async fn apply_step(&self, changes: Vec<Change>, step: Step) -> Result<(), ApplyError> {
+        let ops = change::check(&self.compiled, changes)?;
+        match &self.tables {
+            Tables::Sqlite(tables) => tables.apply(ops, step).await,
+            Tables::Postgres(tables) => tables.apply(ops, step).await,
+        }
     }
 
     /// A moment of the read model for one caller.
@@ -173,32 +176,18 @@ impl ReadModel {
     /// # Errors
     /// [`Error::Database`].
     pub async fn session(&self, principal: &Principal) -> Result<Session, Error> {
-        Session::begin(self.inner.clone(), principal).await
+        Session::begin(self.clone(), principal).await
     }
 
-    /// A digest of each table's rows, in the order of their keys: equal for equal content.
+    /// A digest of each table's rows, in the order of their keys: equal for equal content, whichever the database.
     ///
     /// # Errors
     /// [`Error::Database`].
     pub async fn checksum(&self) -> Result<BTreeMap<Name, Hash>, Error> {
-        let mut sums = BTreeMap::new();
-        let mut transaction = self.inner.readers().begin().await?;
-        for table in &self.inner.compiled.tables {
-            let mut digest = Sha256::new();
-            let mut rows = sqlx::query(AssertSqlSafe(table.dump.clone())).fetch(&mut *transaction);
-            while let Some(row) = rows.try_next().await? {
-                for (index, column) in table.declared.columns.iter().enumerate() {
-                    let value = values::decode(&row, index, column)
-                        .map_err(|detail| Error::Damaged(format!("`{}`: {detail}", column.name)))?;
-                    // Typed values: they cannot fail to serialize.
-                    let bytes = serde_json::to_vec(&value).unwrap_or_default();
-                    digest.update((bytes.len() as u64).to_be_bytes());
-                    digest.update(&bytes);
-                }
-            }
-            sums.insert(table.declared.name.clone(), Hash(digest.finalize().into()));
+        match &self.tables {
+            Tables::Sqlite(tables) => tables.checksum().await,
+            Tables::Postgres(tables) => tables.checksum().await,
         }
-        Ok(sums)
     }
 
     /// Empties the tables and goes back to position 0, in one transaction: sessions see all of it or nothing.
@@ -206,37 +195,53 @@ impl ReadModel {
     /// # Errors
     /// [`Error::Database`], [`Error::Closed`].
     pub async fn reset(&self) -> Result<(), Error> {
-        let mut writer = self.inner.writer.lock().await;
-        let connection = self.inner.connection(&mut writer).await?;
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        for table in &self.inner.compiled.tables {
-            let sql = format!("DELETE FROM \"{}\"", table.declared.name);
-            sqlx::query(AssertSqlSafe(sql)).execute(&mut *transaction).await?;
+        match &self.tables {
+            Tables::Sqlite(tables) => tables.reset().await,
+            Tables::Postgres(tables) => tables.reset().await,
         }
-        sqlx::query("UPDATE projection_positions SET position = 0").execute(&mut *transaction).await?;
-        Ok(transaction.commit().await?)
     }
 
-    /// Waits for its sessions and closes it. Afterwards it can be opened again.
+    /// Closes it; on SQLite it waits for its sessions. Afterwards it can be opened again.
     ///
     /// # Errors
     /// [`Error::Database`].
     pub async fn close(&self) -> Result<(), Error> {
-        self.inner.readers().close().await;
-        let mut writer = self.inner.writer.lock().await;
-        writer.closed = true;
-        match writer.connection.take() {
-            Some(connection) => Ok(connection.close().await?),
-            None => Ok(()),
+        match &self.tables {
+            Tables::Sqlite(tables) => tables.close().await,
+            Tables::Postgres(tables) => {
+                tables.close();
+                Ok(())
+            }
         }
     }
 
-    /// Closes it and removes its file.
+    /// Closes it and removes its tables.
     ///
     /// # Errors
     /// [`Error::Database`], [`Error::File`].
     pub async fn remove(&self) -> Result<(), Error> {
-        self.close().await?;
-        files::remove(&self.inner.path)
+        match &self.tables {
+            Tables::Sqlite(tables) => tables.remove().await,
+            Tables::Postgres(tables) => tables.remove().await,
+        }
+    }
+}
+
+/// The digest of a table's rows.
+#[derive(Default)]
+struct RowDigest(Sha256);
+
+impl RowDigest {
+    fn add(&mut self, column: &Column, value: Result<Value, String>) -> Result<(), Error> {
+        let value = value.map_err(|detail| Error::Damaged(format!("`{}`: {detail}", column.name)))?;
+        // Typed values: they cannot fail to serialize.
+        let bytes = serde_json::to_vec(&value).unwrap_or_default();
+        self.0.update((bytes.len() as u64).to_be_bytes());
+        self.0.update(&bytes);
+        Ok(())
+    }
+
+    fn finish(self) -> Hash {
+        Hash(self.0.finalize().into())
     }
 }

@@ -1,5 +1,10 @@
 //! Names that a manifest may give to tables, columns and statements. They go into SQL text, so they are few and plain.
 
+use cairn_model::chain::Hash;
+
+/// The longest name of a projection that is part of a schema's name as it is.
+const SCHEMA_NAME_LIMIT: usize = 48;
+
 /// The longest name.
 const LENGTH_LIMIT: usize = 60;
 
@@ -7,22 +12,39 @@ const LENGTH_LIMIT: usize = 60;
 const RESERVED: [&str; 5] = ["projection_positions", "readable", "input", "json_each", "excluded"];
 
 /// The host's own tables in the log. A common table with such a name could hide that the log's table is meant.
-const HOST_TABLES: [&str; 10] = [
+const HOST_TABLES: [&str; 12] = [
     "access",
     "access_keys",
     "claims",
     "event_store",
     "idempotency",
+    "leases",
     "log_meta",
     "policy_outbox",
     "policy_positions",
     "policy_states",
+    "projection_positions",
     "snapshots",
 ];
 
+/// Whether one of the host's own tables has this name.
+pub(super) fn is_host_table(name: &str) -> bool {
+    HOST_TABLES.contains(&name) || name == "_sqlx_migrations"
+}
+
+/// The schema of a projection in PostgreSQL, 63 bytes at most. A second build beside it would have a number behind a dot,
+/// which no projection has in its name.
+pub(super) fn schema(projection: &str) -> String {
+    if projection.len() <= SCHEMA_NAME_LIMIT {
+        return format!("read_{projection}");
+    }
+    let digest = Hash::of(projection.as_bytes()).to_string();
+    format!("read_{}.{}", &projection[..SCHEMA_NAME_LIMIT - 9], &digest[..8])
+}
+
 /// What is wrong with the name of a common table, if something is.
 pub(super) fn complaint_of_common_table(name: &str) -> Option<String> {
-    let host = HOST_TABLES.contains(&name) || name == "_sqlx_migrations";
+    let host = is_host_table(name);
     if host { Some(format!("`{name}` is reserved")) } else { complaint(name) }
 }
 
@@ -45,6 +67,13 @@ pub(super) fn complaint(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn schemas_are_different_and_short() {
+        assert_eq!(schema("files"), "read_files");
+        let (one, two) = (schema(&"a".repeat(59)), schema(&"a".repeat(60)));
+        assert!(one != two && one.len() <= 60);
+    }
 
     #[test]
     fn names_that_could_break_out_of_sql_are_refused() {

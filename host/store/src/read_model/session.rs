@@ -1,22 +1,16 @@
 //! Reading: one read transaction for one caller, on a connection that can do nothing else.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use cairn_model::manifest::AccessMode;
+use cairn_model::manifest::{AccessMode, Column};
 use cairn_model::row::Rows;
-use cairn_model::{Call, Position, Principal};
-use futures_util::TryStreamExt;
-use sqlx::{AssertSqlSafe, Sqlite, Transaction};
+use cairn_model::{Call, Position, Principal, Value};
 
-use super::Inner;
 use super::compile::CompiledStatement;
 use super::error::ReadError;
-use super::readable;
-use super::values::{decode, encode_all};
+use super::values::encode_all;
+use super::{ReadModel, Tables, postgres, sqlite};
 use crate::error::Error;
-use crate::sqlite::log::unsigned;
 
 /// How many rows a call answers unless it says otherwise.
 const ROW_LIMIT: usize = 10_000;
@@ -24,65 +18,73 @@ const ROW_LIMIT: usize = 10_000;
 /// How long a statement may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// After so many of its instructions SQLite looks at the clock.
-const INSTRUCTIONS: i32 = 4000;
-
-/// When the running statement has to end, read by SQLite's own thread.
-#[derive(Debug)]
-struct Deadline {
-    start: Instant,
-    /// Microseconds after `start`; the largest number is never.
-    at: AtomicU64,
+/// What one call may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub rows: usize,
+    pub timeout: Duration,
 }
 
-impl Deadline {
-    fn new() -> Self {
-        Self { start: Instant::now(), at: AtomicU64::new(u64::MAX) }
+impl Limits {
+    /// Whether there may be one row more than these.
+    pub fn check(self, statement: &CompiledStatement, rows: usize) -> Result<(), ReadError> {
+        if rows < self.rows {
+            return Ok(());
+        }
+        Err(ReadError::TooManyRows { statement: statement.declared.name.clone(), limit: self.rows })
     }
 
-    fn set(&self, after: Duration) {
-        let at = u64::try_from((self.start.elapsed() + after).as_micros()).unwrap_or(u64::MAX);
-        self.at.store(at, Ordering::Relaxed);
+    /// The error of a statement that took too long.
+    pub fn passed(self, statement: &CompiledStatement) -> ReadError {
+        ReadError::Timeout {
+            statement: statement.declared.name.clone(),
+            timeout_ms: u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX),
+        }
     }
+}
 
-    fn lift(&self) {
-        self.at.store(u64::MAX, Ordering::Relaxed);
-    }
-
-    fn is_over(&self) -> bool {
-        self.start.elapsed().as_micros() > u128::from(self.at.load(Ordering::Relaxed))
-    }
+/// A row of the declared columns.
+pub(super) fn decoded(
+    statement: &CompiledStatement,
+    mut value: impl FnMut(usize, &Column) -> Result<Value, String>,
+) -> Result<Vec<Value>, ReadError> {
+    let columns = statement.declared.columns.iter().enumerate();
+    let wrong = |column: &Column, detail| ReadError::Column {
+        statement: statement.declared.name.clone(),
+        column: column.name.clone(),
+        detail,
+    };
+    columns.map(|(index, column)| value(index, column).map_err(|detail| wrong(column, detail))).collect()
 }
 
 /// One read transaction: everything read in it is of the same position.
 #[derive(Debug)]
 pub struct Session {
-    model: Arc<Inner>,
-    transaction: Transaction<'static, Sqlite>,
-    deadline: Arc<Deadline>,
-    principal: Principal,
+    model: ReadModel,
+    reading: Reading,
     position: Position,
     timeout: Duration,
 }
 
+#[derive(Debug)]
+enum Reading {
+    Sqlite(sqlite::Reading),
+    Postgres(Box<postgres::Reading>),
+}
+
 impl Session {
-    pub(super) async fn begin(model: Arc<Inner>, principal: &Principal) -> Result<Self, Error> {
-        let mut transaction = model.readers().begin().await?;
-        let deadline = Arc::new(Deadline::new());
-        let watched = deadline.clone();
-        transaction.lock_handle().await?.set_progress_handler(INSTRUCTIONS, move || !watched.is_over());
-        // The first read fixes what the transaction sees.
-        let position: i64 = sqlx::query_scalar("SELECT position FROM projection_positions")
-            .fetch_one(&mut *transaction)
-            .await?;
-        Ok(Self {
-            model,
-            transaction,
-            deadline,
-            principal: principal.clone(),
-            position: unsigned(position),
-            timeout: TIMEOUT,
-        })
+    pub(super) async fn begin(model: ReadModel, principal: &Principal) -> Result<Self, Error> {
+        let (reading, position) = match &model.tables {
+            Tables::Sqlite(tables) => {
+                let (reading, position) = sqlite::Reading::begin(tables.clone(), principal).await?;
+                (Reading::Sqlite(reading), position)
+            }
+            Tables::Postgres(tables) => {
+                let (reading, position) = postgres::Reading::begin(tables.clone(), principal).await?;
+                (Reading::Postgres(Box::new(reading)), position)
+            }
+        };
+        Ok(Self { model, reading, position, timeout: TIMEOUT })
     }
 
     /// The position that the session sees.
@@ -108,68 +110,17 @@ impl Session {
     /// # Errors
     /// See [`ReadError`].
     pub async fn read_up_to(&mut self, call: &Call, row_limit: usize) -> Result<Rows, ReadError> {
-        let model = self.model.clone();
-        let compiled = &model.compiled;
-        let statement = compiled
+        let compiled = &self.model.compiled;
+        let index = compiled
             .statement(&call.statement, AccessMode::Read)
-            .map(|index| &compiled.statements[index])
             .ok_or_else(|| ReadError::UnknownStatement(call.statement.clone()))?;
-        self.deadline.set(self.timeout);
-        let rows = self.rows(statement, call, row_limit).await;
-        self.deadline.lift();
-        rows
-    }
-
-    async fn rows(
-        &mut self,
-        statement: &CompiledStatement,
-        call: &Call,
-        row_limit: usize,
-    ) -> Result<Rows, ReadError> {
-        let name = &statement.declared.name;
-        let params = encode_all(call.params.clone(), &statement.declared.params)
-            .map_err(|detail| ReadError::Parameters { statement: name.clone(), detail })?;
-        let mut query = sqlx::query(AssertSqlSafe(statement.sql.clone()));
-        for param in &params {
-            query = param.bind(query);
+        let declared = &compiled.statements[index].declared;
+        let params = encode_all(call.params.clone(), &declared.params)
+            .map_err(|detail| ReadError::Parameters { statement: declared.name.clone(), detail })?;
+        let limits = Limits { rows: row_limit, timeout: self.timeout };
+        match &mut self.reading {
+            Reading::Sqlite(reading) => reading.rows(index, &params, limits).await,
+            Reading::Postgres(reading) => reading.rows(index, &params, limits).await,
         }
-        if statement.readable {
-            query = readable::bind(query, &self.principal);
-        }
-        let timeout = self.timeout;
-        let mut stream = query.fetch(&mut *self.transaction);
-        let mut rows = Rows::new();
-        while let Some(row) = stream.try_next().await.map_err(|error| failed(statement, timeout, error))? {
-            if rows.len() == row_limit {
-                return Err(ReadError::TooManyRows { statement: name.clone(), limit: row_limit });
-            }
-            let columns = statement.declared.columns.iter().enumerate();
-            let values = columns.map(|(index, column)| {
-                decode(&row, index, column).map_err(|detail| ReadError::Column {
-                    statement: name.clone(),
-                    column: column.name.clone(),
-                    detail,
-                })
-            });
-            rows.push(values.collect::<Result<_, _>>()?);
-        }
-        Ok(rows)
-    }
-}
-
-/// SQLite's code 9 is an interrupted statement, 1 one that failed by itself.
-fn failed(statement: &CompiledStatement, timeout: Duration, error: sqlx::Error) -> ReadError {
-    let name = statement.declared.name.clone();
-    let code = match &error {
-        sqlx::Error::Database(database) => database.code().and_then(|code| code.parse::<u32>().ok()),
-        _ => None,
-    };
-    match code.map(|code| code & 0xff) {
-        Some(9) => ReadError::Timeout {
-            statement: name,
-            timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
-        },
-        Some(1 | 18 | 20) => ReadError::Failed { statement: name, detail: error.to_string() },
-        _ => ReadError::Store(error.into()),
     }
 }

@@ -1,17 +1,19 @@
-//! Values of a read model on their way into SQLite and out of it. Types are checked here, by the declarations, so that a
-//! guest's mistake is an error with a name and not a strange row.
+//! Values of a read model on their way into a database. Types are checked here, by the declarations, so that a guest's
+//! mistake is an error with a name and not a strange row.
 
 use cairn_model::manifest::{Column, ColumnType};
 use cairn_model::stream::parse_id;
 use cairn_model::{Timestamp, Value};
 use serde::de::IgnoredAny;
 use serde::{Serialize, Serializer};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, TypeInfo, ValueRef};
 
-use crate::sqlite::multi::{Bound, Parameters};
+/// The first microsecond of the year 1.
+const YEAR_1: i64 = -62_135_596_800_000_000;
 
-/// A value as SQLite keeps it.
+/// The first microsecond of the year 10000.
+const YEAR_10000: i64 = 253_402_300_800_000_000;
+
+/// A value that fits its column.
 #[derive(Clone, Debug)]
 pub(super) enum SqlValue {
     Null,
@@ -19,6 +21,9 @@ pub(super) enum SqlValue {
     Integer(i64),
     /// Finite, and never the negative zero.
     Real(f64),
+    Boolean(bool),
+    /// Of the years 1 to 9999.
+    Timestamp(Timestamp),
 }
 
 impl PartialEq for SqlValue {
@@ -28,6 +33,8 @@ impl PartialEq for SqlValue {
             (Self::Text(a), Self::Text(b)) => a == b,
             (Self::Integer(a), Self::Integer(b)) => a == b,
             (Self::Real(a), Self::Real(b)) => a.to_bits() == b.to_bits(),
+            (Self::Boolean(a), Self::Boolean(b)) => a == b,
+            (Self::Timestamp(a), Self::Timestamp(b)) => a == b,
             _ => false,
         }
     }
@@ -42,11 +49,13 @@ impl std::hash::Hash for SqlValue {
             Self::Text(text) => text.hash(state),
             Self::Integer(number) => number.hash(state),
             Self::Real(number) => number.to_bits().hash(state),
+            Self::Boolean(truth) => truth.hash(state),
+            Self::Timestamp(time) => time.hash(state),
         }
     }
 }
 
-/// As an element of the array that the relation `input` is made of.
+/// As an element of the array that the relation `input` is made of on SQLite.
 impl Serialize for SqlValue {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -54,38 +63,9 @@ impl Serialize for SqlValue {
             Self::Text(text) => serializer.serialize_str(text),
             Self::Integer(number) => serializer.serialize_i64(*number),
             Self::Real(number) => serializer.serialize_f64(*number),
+            Self::Boolean(truth) => serializer.serialize_i64(i64::from(*truth)),
+            Self::Timestamp(time) => serializer.collect_str(time),
         }
-    }
-}
-
-impl SqlValue {
-    /// Binds it as the next parameter of a script.
-    pub fn add(&self, row: &mut Parameters) {
-        match self {
-            Self::Null => row.bind(None::<i64>),
-            Self::Text(text) => row.bind(text),
-            Self::Integer(number) => row.bind(*number),
-            Self::Real(number) => row.bind(*number),
-        };
-    }
-
-    /// Binds it to the next parameter.
-    pub fn bind<'q>(&self, query: Bound<'q>) -> Bound<'q> {
-        match self {
-            Self::Null => query.bind(None::<i64>),
-            Self::Text(text) => query.bind(text.as_str()),
-            Self::Integer(number) => query.bind(*number),
-            Self::Real(number) => query.bind(*number),
-        }
-    }
-}
-
-/// The declared type in SQLite's words.
-pub(super) const fn sql_type(column_type: ColumnType) -> &'static str {
-    match column_type {
-        ColumnType::Text | ColumnType::Timestamp | ColumnType::Uuid | ColumnType::Json => "TEXT",
-        ColumnType::Integer | ColumnType::Boolean => "INTEGER",
-        ColumnType::Real => "REAL",
     }
 }
 
@@ -94,6 +74,9 @@ pub(super) fn encode(value: Value, column: &Column) -> Result<SqlValue, String> 
     let encoded = match (column.column_type, value) {
         (_, Value::Null) if column.nullable => SqlValue::Null,
         (_, Value::Null) => return Err(format!("`{}` must not be null", column.name)),
+        (_, Value::Text(text)) if text.contains('\0') => {
+            return Err(format!("`{}` contains U+0000, which PostgreSQL cannot keep", column.name));
+        }
         (ColumnType::Text, Value::Text(text)) => SqlValue::Text(text),
         (ColumnType::Uuid, Value::Text(text)) if parse_id(&text).is_some() => SqlValue::Text(text),
         (ColumnType::Json, Value::Text(text)) if serde_json::from_str::<IgnoredAny>(&text).is_ok() => {
@@ -101,20 +84,19 @@ pub(super) fn encode(value: Value, column: &Column) -> Result<SqlValue, String> 
         }
         (ColumnType::Integer, Value::Integer(number)) => SqlValue::Integer(number),
         (ColumnType::Real, Value::Real(number)) if number.is_finite() => SqlValue::Real(number + 0.0),
-        (ColumnType::Boolean, Value::Boolean(truth)) => SqlValue::Integer(i64::from(truth)),
-        (ColumnType::Timestamp, Value::Timestamp(time)) => SqlValue::Text(sortable(time, column)?),
+        (ColumnType::Boolean, Value::Boolean(truth)) => SqlValue::Boolean(truth),
+        (ColumnType::Timestamp, Value::Timestamp(time)) => SqlValue::Timestamp(sortable(time, column)?),
         (declared, other) => return Err(format!("`{}` is {declared:?}, not {other:?}", column.name)),
     };
     Ok(encoded)
 }
 
-/// Times are compared as texts, so they must have four digits of a year.
-fn sortable(time: Timestamp, column: &Column) -> Result<String, String> {
-    let text = time.to_string();
-    if text.len() == 27 && text.as_bytes()[0].is_ascii_digit() {
-        Ok(text)
+/// SQLite compares times as texts, so they must have four digits of a year; PostgreSQL knows no year 0.
+fn sortable(time: Timestamp, column: &Column) -> Result<Timestamp, String> {
+    if (YEAR_1..YEAR_10000).contains(&time.micros()) {
+        Ok(time)
     } else {
-        Err(format!("`{}` is outside of the years 0 to 9999", column.name))
+        Err(format!("`{}` is outside of the years 1 to 9999", column.name))
     }
 }
 
@@ -124,42 +106,4 @@ pub(super) fn encode_all(values: Vec<Value>, columns: &[Column]) -> Result<Vec<S
         return Err(format!("{} values for {} columns", values.len(), columns.len()));
     }
     values.into_iter().zip(columns).map(|(value, column)| encode(value, column)).collect()
-}
-
-/// The value in a row, read as the declared type, or what is wrong with it.
-pub(super) fn decode(row: &SqliteRow, index: usize, column: &Column) -> Result<Value, String> {
-    let failed = |error: sqlx::Error| error.to_string();
-    let raw = row.try_get_raw(index).map_err(failed)?;
-    if raw.is_null() {
-        return if column.nullable { Ok(Value::Null) } else { Err("it is null".to_owned()) };
-    }
-    let kind = raw.type_info().name().to_owned();
-    let text = || row.try_get_unchecked::<String, _>(index).map_err(failed);
-    let integer = || row.try_get_unchecked::<i64, _>(index).map_err(failed);
-    match (column.column_type, kind.as_str()) {
-        (ColumnType::Text, "TEXT") => text().map(Value::Text),
-        (ColumnType::Uuid, "TEXT") => {
-            let text = text()?;
-            if parse_id(&text).is_some() {
-                Ok(Value::Text(text))
-            } else {
-                Err(format!("`{text}` is no UUID"))
-            }
-        }
-        (ColumnType::Json, "TEXT") => text().map(Value::Text),
-        (ColumnType::Timestamp, "TEXT") => {
-            let text = text()?;
-            Timestamp::parse(&text).map(Value::Timestamp).ok_or_else(|| format!("`{text}` is no time"))
-        }
-        (ColumnType::Integer, "INTEGER") => integer().map(Value::Integer),
-        (ColumnType::Boolean, "INTEGER") => match integer()? {
-            0 => Ok(Value::Boolean(false)),
-            1 => Ok(Value::Boolean(true)),
-            other => Err(format!("{other} is neither true nor false")),
-        },
-        (ColumnType::Real, "REAL" | "INTEGER") => {
-            row.try_get_unchecked::<f64, _>(index).map(Value::Real).map_err(failed)
-        }
-        (declared, other) => Err(format!("it is {other}, not {declared:?}")),
-    }
 }

@@ -4,31 +4,18 @@ use std::collections::HashSet;
 
 use cairn_model::access::AccessRow;
 use cairn_model::stream::parse_id;
-use cairn_model::{Access, StreamKey, StreamRef, Version};
+use cairn_model::{Access, StreamKey, StreamRef};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
 use super::log::unsigned;
 use super::multi::Script;
-use super::{Backend, Shared, rows};
+use super::{Log, rows};
 use crate::error::Error;
+use crate::facts::{CHAIN_LIMIT, Facts};
 
-/// How many links of a chain are followed.
-const CHAIN_LIMIT: i64 = 1000;
-
-/// What an aggregate's folded state says about access and claims.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Facts {
-    /// Whose facts they are.
-    pub stream: StreamKey,
-    /// Its access, and the version at which that last changed; `None` if it never had one.
-    pub access: Option<(Version, Access)>,
-    /// The claims that it holds.
-    pub claims: Vec<String>,
-}
-
-impl Backend {
+impl Log {
     pub(crate) async fn access_chain(&self, stream: &StreamKey) -> Result<Vec<AccessRow>, Error> {
         // The left join makes a row of nulls for a parent that has no access, and nothing follows from it.
         let found = sqlx::query(
@@ -87,7 +74,7 @@ fn id(text: &str) -> Result<Uuid, Error> {
     parse_id(text).ok_or_else(|| Error::Damaged(format!("the id `{text}` in access")))
 }
 
-impl Shared {
+impl Log {
     pub(crate) async fn put_facts(&self, facts: &[Facts]) -> Result<Vec<(StreamKey, String)>, Error> {
         let mut writer = self.turn().await;
         let mut transaction = writer.begin().await?;

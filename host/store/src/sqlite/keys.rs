@@ -6,21 +6,9 @@ use cairn_model::{Principal, Timestamp, ids};
 use sqlx::Row;
 use uuid::Uuid;
 
-use super::{Backend, Shared};
+use super::Log;
 use crate::error::Error;
-
-/// A key as it is kept: without the key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredKey {
-    /// Its id.
-    pub id: Uuid,
-    /// Whose it is.
-    pub principal: Principal,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When it was revoked, if it was.
-    pub revoked_at: Option<Timestamp>,
-}
+use crate::keys::StoredKey;
 
 fn principal(text: &str) -> Result<Principal, Error> {
     serde_json::from_str(text).map_err(|error| Error::Damaged(format!("a key's principal: {error}")))
@@ -30,7 +18,7 @@ fn time(text: &str) -> Result<Timestamp, Error> {
     Timestamp::parse(text).ok_or_else(|| Error::Damaged(format!("a key's time `{text}`")))
 }
 
-impl Backend {
+impl Log {
     pub(crate) async fn find_key(&self, hash: Hash) -> Result<Option<Principal>, Error> {
         let found: Option<String> =
             sqlx::query_scalar("SELECT principal FROM access_keys WHERE hash = ? AND revoked_at IS NULL")
@@ -60,7 +48,7 @@ impl Backend {
     }
 }
 
-impl Shared {
+impl Log {
     pub(crate) async fn save_key(
         &self,
         hash: Hash,

@@ -1,71 +1,17 @@
 //! Reading events.
 
-use std::sync::Arc;
-
 use cairn_model::chain::Hash;
 use cairn_model::stream::parse_id;
 use cairn_model::{Name, Position, RecordedEvent, StreamKey, Timestamp, Version};
 use futures_util::TryStreamExt;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
-use uuid::Uuid;
 
-use super::Backend;
+use super::Log;
 use super::multi::Bound;
 use crate::error::Error;
-
-/// A read stops once it has so many bytes of data and metadata.
-const READ_LIMIT_BYTES: usize = 32 * 1024 * 1024;
-
-/// Which events to read. The default is the first thousand of all.
-#[derive(Clone, Debug)]
-pub struct LogFilter {
-    /// Only this tenant's.
-    pub tenant: Option<Name>,
-    /// Only those of this aggregate type.
-    pub aggregate: Option<Name>,
-    /// Only those of aggregates with this id.
-    pub id: Option<Uuid>,
-    /// Only those of these types; empty: all.
-    pub event_types: Vec<Name>,
-    /// Only those behind this position.
-    pub after: Position,
-    /// At most so many.
-    pub limit: u32,
-}
-
-impl Default for LogFilter {
-    fn default() -> Self {
-        Self { tenant: None, aggregate: None, id: None, event_types: Vec::new(), after: 0, limit: 1000 }
-    }
-}
-
-/// A number of SQLite as ours; negative ones are never written.
-pub(crate) fn unsigned(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
-}
-
-/// A number of ours as SQLite's; nothing here ever counts beyond 63 bits.
-pub(crate) fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// Gives equal names of rows that follow each other one allocation.
-#[derive(Default)]
-pub(crate) struct Names(Vec<Name>);
-
-impl Names {
-    fn get(&mut self, text: &str) -> Name {
-        if let Some(name) = self.0.iter().find(|name| &***name == text) {
-            return name.clone();
-        }
-        let name: Name = Arc::from(text);
-        if self.0.len() < 64 {
-            self.0.push(name.clone());
-        }
-        name
-    }
-}
+use crate::log::{LogFilter, Names, READ_LIMIT_BYTES};
+pub(crate) use crate::log::{signed, unsigned};
 
 /// An event from a row of `position, tenant, aggregate, id, version, type, schema_version, data, metadata,
 /// recorded_at, hash`. Every text must be the one that the store would write: otherwise an
@@ -96,7 +42,7 @@ pub(crate) fn event(row: &SqliteRow, names: &mut Names) -> Result<RecordedEvent,
     })
 }
 
-impl Backend {
+impl Log {
     pub(crate) async fn read_log(&self, filter: &LogFilter) -> Result<Vec<RecordedEvent>, Error> {
         let types = if filter.event_types.is_empty() {
             None

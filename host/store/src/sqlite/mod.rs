@@ -1,16 +1,16 @@
-//! The log on SQLite: how it is opened, and the two ways to it. [`Backend`] reads on a pool of read-only connections;
-//! [`Shared`] writes on the only connection that writes.
+//! The log on SQLite: a file in the data folder, one connection that writes and a pool of connections that cannot.
 
-pub(crate) mod access;
+mod access;
 mod fetch;
-pub(crate) mod keys;
+mod idempotency;
+mod keys;
+mod leases;
 pub(crate) mod log;
 pub(crate) mod multi;
-pub(crate) mod policies;
+mod policies;
 mod rows;
-mod shared;
-pub(crate) mod snapshots;
-pub(crate) mod verify;
+mod snapshots;
+mod verify;
 mod writer;
 
 #[cfg(test)]
@@ -19,19 +19,23 @@ mod tests;
 use std::path::Path;
 use std::time::Duration;
 
-use cairn_model::ids;
+use cairn_model::{Position, StreamKey, ids};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
-pub(crate) use self::shared::Shared;
 use self::writer::Writer;
+use crate::append::Append;
 use crate::error::Error;
 use crate::folder::Folder;
 use crate::options::Options;
+use crate::published::Published;
+use crate::snapshots::NewSnapshot;
+use crate::written::Written;
 
 /// How long a statement waits for a lock that only a foreign process can hold.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -91,16 +95,20 @@ pub(crate) fn reading(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// The reading side.
+/// The log. Everybody reads on a pool of connections that cannot write; whoever writes takes the writer. The lock around it
+/// is fair, so a policy or a new key waits for one batch at most.
 #[derive(Debug)]
-pub(crate) struct Backend {
-    pub(crate) readers: SqlitePool,
+pub(crate) struct Log {
+    pub folder: Folder,
+    pub log_id: Uuid,
+    pub published: Published,
+    readers: SqlitePool,
+    writer: Mutex<Writer>,
 }
 
-impl Backend {
-    /// Opens or makes the log; answers both sides.
-    pub async fn open(options: &Options) -> Result<(Self, Shared), Error> {
-        let folder = Folder::take(&options.data).await?;
+impl Log {
+    /// Opens or makes the log.
+    pub async fn open(folder: Folder, options: &Options) -> Result<Self, Error> {
         let path = folder.log();
         let mut connection = SqliteConnection::connect_with(&writing(&path)).await?;
         sqlx::migrate!("../../migrations/sqlite").run(&mut connection).await?;
@@ -114,12 +122,67 @@ impl Backend {
             .idle_timeout(None)
             .max_lifetime(None)
             .connect_lazy_with(reading(&path));
-        Ok((Self { readers }, Shared::new(folder, log_id, writer)))
+        let published = Published::new(writer.tail.position, writer.facts_intact);
+        Ok(Self { folder, log_id, published, readers, writer: Mutex::new(writer) })
     }
 
-    /// Waits until nobody reads any more.
+    /// Writes a batch and tells those who wait for positions.
+    pub async fn write(&self, appends: &[Append], snapshots: &[NewSnapshot]) -> Written {
+        let mut writer = self.turn().await;
+        let written = writer.write(appends, snapshots).await;
+        self.published.writing_fails(written.failure.is_some());
+        self.tell(&writer);
+        written
+    }
+
+    /// Nothing is held between two batches.
+    pub async fn rest(&self) {}
+
+    /// Nobody else writes, so there is nothing to see that is not known.
+    pub async fn look(&self) -> Result<Position, Error> {
+        Ok(self.published.head())
+    }
+
+    /// Whether the log can be read and written: after a failed batch one small commit finds out.
+    pub async fn check(&self) -> Result<(), Error> {
+        self.head_of(&StreamKey::new("", "", Uuid::nil())).await?;
+        if self.published.is_failing() {
+            self.turn().await.probe().await?;
+            self.published.writing_fails(false);
+        }
+        Ok(())
+    }
+
+    /// The right to write.
+    async fn turn(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().await
+    }
+
+    /// Waits until nobody reads any more and ends; nothing can be written after it.
     pub async fn close(&self) {
         self.readers.close().await;
+        self.turn().await.close().await;
+    }
+
+    /// Empties the facts.
+    pub async fn begin_rebuild_facts(&self) -> Result<(), Error> {
+        let mut writer = self.turn().await;
+        let done = writer.begin_rebuild_facts().await;
+        self.tell(&writer);
+        done
+    }
+
+    /// Says that they are whole.
+    pub async fn finish_rebuild_facts(&self) -> Result<(), Error> {
+        let mut writer = self.turn().await;
+        let done = writer.finish_rebuild_facts().await;
+        self.tell(&writer);
+        done
+    }
+
+    fn tell(&self, writer: &Writer) {
+        self.published.reached(writer.tail.position);
+        self.published.facts_are(writer.facts_intact);
     }
 }
 

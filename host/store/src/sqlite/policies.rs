@@ -1,74 +1,17 @@
-//! What policies remember: how far they are, their states, and the commands that they still have to send.
+//! Keeping what policies remember.
 
 use cairn_model::stream::parse_id;
 use cairn_model::{Name, Position, StreamKey, StreamRef, Timestamp};
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use uuid::Uuid;
 
 use super::log::{signed, unsigned};
-use super::{Backend, Shared};
+use super::{Log, leases};
 use crate::error::Error;
+use crate::lease::Fence;
+use crate::policies::{OutboxEntry, OutboxKey, Reaction, ReactionCommand};
 
-/// What a policy answered to one event.
-#[derive(Clone, Debug)]
-pub struct Reaction {
-    /// The event's position.
-    pub event: Position,
-    /// The event's stream.
-    pub stream: StreamKey,
-    /// The policy's state for this stream from now on, JSON; `None` forgets it.
-    pub state: Option<String>,
-    /// The commands to send, in order.
-    pub commands: Vec<ReactionCommand>,
-}
-
-/// A command that a policy sends. It goes to the event's own tenant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReactionCommand {
-    /// It waits for all commands of the same event with a lower stage.
-    pub stage: u32,
-    /// To which aggregate.
-    pub target: StreamRef,
-    /// The command's name in paths.
-    pub command: Name,
-    /// Its payload, JSON.
-    pub payload: String,
-    /// Not before this time.
-    pub at: Option<Timestamp>,
-    /// The principal in whose name it is sent.
-    pub on_behalf_of: Option<Uuid>,
-    /// That of the event.
-    pub correlation_id: String,
-    /// How many policies stand between the first request and this command.
-    pub depth: u32,
-}
-
-/// Which command of the outbox.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct OutboxKey {
-    /// Whose it is.
-    pub policy: Name,
-    /// The event that it answers.
-    pub position: Position,
-    /// Its number among the answers to this event: 0, 1, ….
-    pub index: u32,
-}
-
-/// A command in the outbox.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutboxEntry {
-    /// Which one.
-    pub key: OutboxKey,
-    /// The tenant that it goes to.
-    pub tenant: Name,
-    /// The command.
-    pub command: ReactionCommand,
-    /// How often it has failed.
-    pub attempts: u32,
-}
-
-impl Backend {
+impl Log {
     pub(crate) async fn policy_position(&self, policy: &str) -> Result<Position, Error> {
         let found: Option<i64> = sqlx::query_scalar("SELECT position FROM policy_positions WHERE policy = ?")
             .bind(policy)
@@ -170,16 +113,18 @@ fn entry(row: &SqliteRow) -> Result<OutboxEntry, Error> {
     })
 }
 
-impl Shared {
+impl Log {
     pub(crate) async fn record_reactions(
         &self,
         policy: &Name,
         from: Position,
         to: Position,
         reactions: Vec<Reaction>,
+        fence: Option<&Fence>,
     ) -> Result<(), Error> {
         let mut writer = self.turn().await;
         let mut transaction = writer.begin().await?;
+        leases::check(&mut transaction, fence).await?;
         let actual: Option<i64> =
             sqlx::query_scalar("SELECT position FROM policy_positions WHERE policy = ?")
                 .bind(policy.clone())
@@ -203,9 +148,10 @@ impl Shared {
         Ok(transaction.commit().await?)
     }
 
-    pub(crate) async fn complete(&self, entries: &[OutboxKey]) -> Result<(), Error> {
+    pub(crate) async fn complete(&self, entries: &[OutboxKey], fence: Option<&Fence>) -> Result<(), Error> {
         let mut writer = self.turn().await;
         let mut transaction = writer.begin().await?;
+        leases::check(&mut transaction, fence).await?;
         for entry in entries {
             sqlx::query("DELETE FROM policy_outbox WHERE policy = ? AND position = ? AND idx = ?")
                 .bind(entry.policy.clone())
@@ -217,9 +163,15 @@ impl Shared {
         Ok(transaction.commit().await?)
     }
 
-    pub(crate) async fn postpone(&self, entry: &OutboxKey, at: Timestamp) -> Result<(), Error> {
+    pub(crate) async fn postpone(
+        &self,
+        entry: &OutboxKey,
+        at: Timestamp,
+        fence: Option<&Fence>,
+    ) -> Result<(), Error> {
         let mut writer = self.turn().await;
         let mut transaction = writer.begin().await?;
+        leases::check(&mut transaction, fence).await?;
         sqlx::query(
             "UPDATE policy_outbox SET attempts = attempts + 1, at = ? WHERE policy = ? AND position = ? AND idx = ?",
         )

@@ -1,31 +1,14 @@
-//! Snapshots: hints that make loading faster. They can be lost at any time.
+//! Keeping and finding snapshots.
 
 use bytes::Bytes;
 use cairn_model::chain::Hash;
 use cairn_model::{StreamKey, Timestamp, Version};
 use sqlx::sqlite::SqliteConnection;
 
-use super::Backend;
+use super::Log;
 use super::log::{signed, unsigned};
 use crate::error::Error;
-
-/// How many snapshots of a stream and a form are kept.
-const KEEP: i64 = 2;
-
-/// A snapshot to be kept.
-#[derive(Clone, Debug)]
-pub struct NewSnapshot {
-    /// Whose state it is.
-    pub stream: StreamKey,
-    /// The version of the stream that it contains.
-    pub version: Version,
-    /// The version of the state's form.
-    pub state_version: u32,
-    /// SHA-256 of the component that made it.
-    pub digest: Hash,
-    /// The state, in the component's own form.
-    pub state: Bytes,
-}
+use crate::snapshots::{KEEP, NewSnapshot};
 
 /// Writes snapshots inside the transaction that the connection is in.
 pub(super) async fn write(
@@ -68,7 +51,7 @@ pub(super) async fn write(
     Ok(())
 }
 
-impl Backend {
+impl Log {
     pub(crate) async fn snapshot(
         &self,
         stream: &StreamKey,

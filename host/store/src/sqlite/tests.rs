@@ -9,27 +9,28 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::multi::Script;
-use super::{Backend, Shared, rows};
+use super::{Log, rows};
 use crate::append::{Answer, Append, ClaimChanges, Outcome};
+use crate::folder::Folder;
 use crate::options::Options;
 use crate::plan::plan;
-use crate::sqlite::writer::Failure;
+use crate::written::Failure;
 
 struct Place {
     folder: TempDir,
-    backend: Backend,
-    shared: Shared,
+    log: Log,
 }
 
 impl Place {
     async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let (backend, shared) = Backend::open(&Options::new(folder.path())).await.expect("opens");
-        Self { folder, backend, shared }
+        let taken = Folder::take(folder.path()).await.expect("takes the folder");
+        let log = Log::open(taken, &Options::new(folder.path())).await.expect("opens");
+        Self { folder, log }
     }
 
     async fn write(&self, appends: &[Append]) -> Vec<&'static str> {
-        let written = self.shared.write(appends, &[]).await;
+        let written = self.log.write(appends, &[]).await;
         written
             .outcomes
             .iter()
@@ -43,8 +44,8 @@ impl Place {
     }
 
     async fn is_whole(&self, events: u64) {
-        let head = *self.shared.committed.borrow();
-        let found = self.backend.verify(1, head).await.expect("verifies");
+        let head = self.log.published.head();
+        let found = self.log.verify(1, head).await.expect("verifies");
         assert_eq!((head, found.valid, found.checked), (events, true, events));
     }
 }
@@ -78,7 +79,7 @@ async fn a_commit_that_fails_is_not_in_the_log_and_the_next_one_is() {
     let place = Place::new().await;
     assert_eq!(place.write(&[append(1, "Made")]).await, ["committed"]);
     {
-        let mut writer = place.shared.turn().await;
+        let mut writer = place.log.turn().await;
         let connection = writer.connection.as_mut().expect("a connection");
         connection.lock_handle().await.expect("locks").set_commit_hook(|| false);
     }
@@ -93,7 +94,7 @@ async fn a_commit_that_fails_is_not_in_the_log_and_the_next_one_is() {
 #[tokio::test]
 async fn a_commit_that_happened_although_it_failed_is_found() {
     let place = Place::new().await;
-    let mut writer = place.shared.turn().await;
+    let mut writer = place.log.turn().await;
     let appends = [append(1, "Made")];
     let facts = writer.facts(&appends).await.expect("facts");
     let plan = plan(&appends, facts, writer.tail, Clock::System.now());
@@ -113,7 +114,7 @@ async fn a_commit_that_happened_although_it_failed_is_found() {
 async fn a_full_disk_is_survived_without_a_restart() {
     let place = Place::new().await;
     {
-        let mut writer = place.shared.turn().await;
+        let mut writer = place.log.turn().await;
         let connection = writer.connection.as_mut().expect("a connection");
         sqlx::raw_sql("PRAGMA max_page_count = 1").execute(connection).await.expect("sets");
     }
@@ -144,9 +145,9 @@ async fn tables_dropped_while_running_are_noticed() {
     // The statement fails first, then the connection is made anew and the loss is seen.
     place.write(&[append(2, "Made")]).await;
     assert_eq!(place.write(&[append(2, "Made")]).await, ["unavailable"]);
-    assert!(!*place.shared.facts_intact.borrow());
-    place.shared.begin_rebuild_facts().await.expect("begins");
-    place.shared.finish_rebuild_facts().await.expect("finishes");
+    assert!(!*place.log.published.facts_intact().borrow());
+    place.log.begin_rebuild_facts().await.expect("begins");
+    place.log.finish_rebuild_facts().await.expect("finishes");
     assert_eq!(place.write(&[append(2, "Made")]).await, ["committed"]);
     place.is_whole(2).await;
 }

@@ -1,57 +1,29 @@
 //! Checking the hash chain.
 
-use cairn_model::chain::{self, Hash};
+use cairn_model::chain::Hash;
 use cairn_model::{Position, RecordedEvent};
-use serde::Serialize;
 use sqlx::Row;
 
-use super::Backend;
-use super::log::{Names, event, signed};
+use super::Log;
+use super::log::{event, signed};
 use crate::error::Error;
+use crate::log::Names;
+use crate::verify::{CHUNK, Checker, Verification};
 
-/// How many events are read at once.
-const CHUNK: i64 = 1000;
-
-/// What checking the chain found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Verification {
-    /// Whether every event is what was appended after the one before it.
-    pub valid: bool,
-    /// How many events were found to be.
-    pub checked: u64,
-    /// The smallest position whose event is missing or is not.
-    pub first_invalid_position: Option<Position>,
-}
-
-impl Backend {
+impl Log {
     /// Checks the events from `from` to `head`, both included.
     pub(crate) async fn verify(&self, from: Position, head: Position) -> Result<Verification, Error> {
         let from = from.max(1);
-        let mut checked = 0;
-        let invalid = |checked, position| Verification {
-            valid: false,
-            checked,
-            first_invalid_position: Some(position),
+        let mut checker = match Checker::new(from, self.hash_before(from).await?) {
+            Ok(checker) => checker,
+            Err(broken) => return Ok(broken),
         };
-        let Some(mut previous) = self.hash_before(from).await? else { return Ok(invalid(0, from)) };
-        let mut next = from;
-        while next <= head {
-            let events = self.chunk(next, head).await?;
-            if events.is_empty() {
-                return Ok(invalid(checked, next));
-            }
-            for event in events {
-                match event {
-                    Some(event) if event.position == next && chain::verify(&event, previous) => {
-                        previous = event.hash;
-                    }
-                    _ => return Ok(invalid(checked, next)),
-                }
-                checked += 1;
-                next += 1;
+        while checker.next <= head {
+            if let Err(broken) = checker.take(self.chunk(checker.next, head).await?) {
+                return Ok(broken);
             }
         }
-        Ok(Verification { valid: true, checked, first_invalid_position: None })
+        Ok(checker.whole())
     }
 
     /// Events from a position; `None` for one that cannot be read.

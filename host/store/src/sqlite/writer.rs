@@ -13,13 +13,14 @@ use sqlx::{Connection, Row, Sqlite, Transaction};
 
 use super::log::{signed, unsigned};
 use super::multi::Script;
-use super::snapshots::{self, NewSnapshot};
-use super::{DERIVED, fetch, rows, steer_planner, writing};
+use super::{DERIVED, fetch, rows, snapshots, steer_planner, writing};
 use crate::append::{Append, Outcome};
 use crate::error::{DatabaseError, Error};
 use crate::heads::HeadCache;
 use crate::options::Options;
 use crate::plan::{Facts, Plan, Tail, plan};
+use crate::snapshots::NewSnapshot;
+use crate::written::{Failure, Written, refuse};
 
 /// How long a connection that failed may take to go.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,37 +30,6 @@ const BARRIER: &str = "UPDATE log_meta SET barrier = barrier + 1";
 
 /// How often a batch begins again because somebody else wrote to the log.
 const FOREIGN_WRITES_LIMIT: usize = 3;
-
-/// What became of a batch.
-pub(crate) struct Written {
-    /// One for each append.
-    pub outcomes: Vec<Outcome>,
-    /// Why the batch was not written; snapshots share it.
-    pub failure: Option<String>,
-}
-
-/// Why a batch was not written, or may not have been.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// It is known not to be in the log.
-    NotWritten(Error),
-    /// It cannot be known now.
-    Unknown(Error),
-    /// Nothing can be checked until access and claims have come back.
-    FactsLost,
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::NotWritten(error)
-    }
-}
-
-impl From<sqlx::Error> for Failure {
-    fn from(error: sqlx::Error) -> Self {
-        Self::NotWritten(error.into())
-    }
-}
 
 /// The writing side of the log. Whoever has it is the only one who writes.
 #[derive(Debug)]
@@ -308,22 +278,6 @@ impl Writer {
         self.facts_intact = true;
         Ok(())
     }
-}
-
-fn refuse(appends: &[Append], failure: &Failure) -> Written {
-    let (outcome, cause) = match failure {
-        Failure::NotWritten(error) => (Outcome::Unavailable(error.to_string()), error.to_string()),
-        Failure::Unknown(error) => (Outcome::Unknown(error.to_string()), error.to_string()),
-        Failure::FactsLost => {
-            let cause = "access and claims are gone; they are being rebuilt from the log".to_owned();
-            (Outcome::Unavailable(cause.clone()), cause)
-        }
-    };
-    tracing::error!(cause, appends = appends.len(), "a batch was not written");
-    for append in appends.iter().filter(|append| !append.events.is_empty()) {
-        append.lineage.break_off();
-    }
-    Written { outcomes: vec![outcome; appends.len()], failure: Some(cause) }
 }
 
 /// Whether the error speaks of what was to be written and not of the disk: SQLite's codes for a statement that fails,

@@ -285,7 +285,8 @@ pub async fn a_full_queue_refuses_at_once(place: Place) {
     let written = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Committed(_))).count();
     assert_eq!(store.head(), written as u64);
 
-    let options = Options { queue_limit_bytes: 10_000, ..Place::sqlite().options() };
+    let other = place.fresh();
+    let options = Options { queue_limit_bytes: 10_000, ..other.options() };
     let store = Store::open(options).await.expect("the store opens");
     let mut large = append(stream(1), 0);
     large.events = vec![event(&format!("\"{}\"", "x".repeat(20_000)))];
@@ -309,4 +310,18 @@ pub async fn a_panicking_receiver_harms_nobody(place: Place) {
     store.append(append(stream(1), 0), |_| panic!("on purpose"));
     committed(&store.append_and_wait(append(stream(2), 0)).await);
     assert_eq!(store.head(), 2);
+}
+
+pub async fn keys_and_claims_may_be_any_text(place: Place) {
+    let store = place.open().await;
+    let odd = ["nul \0 inside", "\0", &"long ".repeat(2000), "naïve ☃ 𝒳", "'; --", ""];
+    for (number, text) in (1..).zip(odd) {
+        let command = || append(stream(number), 0).taking(text).with_key(text, "p");
+        let first = store.append_and_wait(command()).await;
+        let again = store.append_and_wait(command()).await;
+        assert_eq!(committed(&again).body, committed(&first).body, "{text:?}");
+        let other = store.append_and_wait(append(stream(99), 0).taking(text)).await;
+        assert!(matches!(other, Outcome::Claimed { claim, .. } if claim == text));
+    }
+    assert_eq!(store.head(), 6);
 }

@@ -92,39 +92,48 @@ pub async fn an_untouched_log_verifies(place: Place) {
     assert_eq!((part.valid, part.checked), (true, 500));
 }
 
-pub async fn tampering_is_found_where_it_was_done(_place: Place) {
-    let cases = [
-        ("UPDATE event_store SET data = '{}' WHERE position = 7", 7),
-        ("UPDATE event_store SET metadata = '{}' WHERE position = 7", 7),
-        ("UPDATE event_store SET tenant = 'x' WHERE position = 3", 3),
-        ("UPDATE event_store SET id = upper('00000000-0000-0000-0000-0000000000aa') WHERE position = 3", 3),
-        ("UPDATE event_store SET version = 99 WHERE position = 2", 2),
-        ("UPDATE event_store SET schema_version = 2 WHERE position = 2", 2),
-        ("UPDATE event_store SET type = 'Other' WHERE position = 1", 1),
-        ("UPDATE event_store SET recorded_at = '2023-11-14T22:13:20.000001Z' WHERE position = 10", 10),
-        ("UPDATE event_store SET recorded_at = '2023-11-14T22:13:20.000000+00:00' WHERE position = 10", 10),
-        ("UPDATE event_store SET hash = zeroblob(32) WHERE position = 9", 9),
-        ("UPDATE event_store SET hash = zeroblob(3) WHERE position = 9", 9),
-        ("DELETE FROM event_store WHERE position = 5", 5),
-        ("DELETE FROM event_store WHERE position = 1", 1),
-        ("UPDATE event_store SET position = 11 WHERE position = 4", 4),
-    ];
-    for (sql, position) in cases {
-        let place = Place::sqlite();
+/// Each with the position at which it is found.
+const TAMPERING: [(&str, u64); 10] = [
+    ("UPDATE event_store SET data = '{}' WHERE position = 7", 7),
+    ("UPDATE event_store SET metadata = '{}' WHERE position = 7", 7),
+    ("UPDATE event_store SET tenant = 'x' WHERE position = 3", 3),
+    ("UPDATE event_store SET version = 99 WHERE position = 2", 2),
+    ("UPDATE event_store SET schema_version = 2 WHERE position = 2", 2),
+    ("UPDATE event_store SET type = 'Other' WHERE position = 1", 1),
+    ("UPDATE event_store SET recorded_at = '2023-11-14T22:13:20.000001Z' WHERE position = 10", 10),
+    ("DELETE FROM event_store WHERE position = 5", 5),
+    ("DELETE FROM event_store WHERE position = 1", 1),
+    ("UPDATE event_store SET position = 11 WHERE position = 4", 4),
+];
+
+const TAMPERING_WITH_SQLITE: [(&str, u64); 4] = [
+    ("UPDATE event_store SET id = upper('00000000-0000-0000-0000-0000000000aa') WHERE position = 3", 3),
+    ("UPDATE event_store SET recorded_at = '2023-11-14T22:13:20.000000+00:00' WHERE position = 10", 10),
+    ("UPDATE event_store SET hash = zeroblob(32) WHERE position = 9", 9),
+    ("UPDATE event_store SET hash = zeroblob(3) WHERE position = 9", 9),
+];
+
+const TAMPERING_WITH_POSTGRES: [(&str, u64); 4] = [
+    ("UPDATE event_store SET id = '00000000-0000-0000-0000-0000000000aa' WHERE position = 3", 3),
+    ("UPDATE event_store SET recorded_at = 'infinity' WHERE position = 10", 10),
+    ("UPDATE event_store SET hash = sha256('') WHERE position = 9", 9),
+    ("UPDATE event_store SET hash = '' WHERE position = 9", 9),
+];
+
+pub async fn tampering_is_found_where_it_was_done(first: Place) {
+    let special = first.either(TAMPERING_WITH_SQLITE, TAMPERING_WITH_POSTGRES);
+    for (sql, position) in TAMPERING.into_iter().chain(special) {
+        let place = first.fresh();
         let store = place.open().await;
         fill(&store, &stream(1), 0..10).await;
-        store.close().await;
-        drop(store);
         place.tamper(sql).await;
-        let store = place.open().await;
         let found = store.verify(0).await.expect("verifies");
         assert_eq!((found.valid, found.first_invalid_position), (false, Some(position)), "{sql}");
         assert_eq!(found.checked, position - 1, "{sql}");
     }
-    let place = Place::sqlite();
-    let store = place.open().await;
+    let store = first.open().await;
     fill(&store, &stream(1), 0..10).await;
-    place.tamper("DELETE FROM event_store WHERE position = 10").await;
+    first.tamper("DELETE FROM event_store WHERE position = 10").await;
     let found = store.verify(0).await.expect("verifies");
     assert_eq!(found.first_invalid_position, Some(10), "the running store knows where its log ends");
 }
@@ -177,7 +186,9 @@ pub async fn dropped_facts_are_noticed_at_the_start_and_come_back(place: Place) 
     committed(&store.append_and_wait(append(stream(2), 0).taking("b")).await);
     store.close().await;
     drop(store);
-    place.tamper("DROP TABLE access; DROP TABLE claims; DROP TABLE snapshots").await;
+    // Views over the tables belong to read models, which bring them back.
+    let sql = "DROP TABLE access; DROP TABLE claims; DROP TABLE snapshots";
+    place.tamper(place.either(sql, "DROP TABLE access, claims, snapshots CASCADE")).await;
     let store = place.open().await;
     assert!(!*store.facts_intact().borrow());
     store.begin_rebuild_facts().await.expect("begins");
@@ -186,4 +197,19 @@ pub async fn dropped_facts_are_noticed_at_the_start_and_come_back(place: Place) 
     assert!(!*store.facts_intact().borrow(), "a rebuild that was broken off is not whole");
     rebuild(&store).await;
     are_back(&store).await;
+}
+
+pub async fn old_answers_are_taken_away_in_pieces(place: Place) {
+    let store = place.open().await;
+    let command = |number: u128| append(stream(number), 0).with_key(&format!("k{number}"), "p");
+    together(&store, (0..2500).map(command).collect()).await;
+    place.clock.advance_micros(1_000_000);
+    let border = place.clock.now();
+    together(&store, (2500..2510).map(command).collect()).await;
+    assert_eq!(store.prune_idempotency(border, 1200).await.expect("prunes"), 1200);
+    assert_eq!(store.prune_idempotency(border, 10_000).await.expect("prunes"), 1300);
+    assert_eq!(store.prune_idempotency(border, 10_000).await.expect("prunes"), 0);
+    let gone = store.append_and_wait(command(7)).await;
+    assert!(matches!(gone, Outcome::Stale(_)), "{gone:?}");
+    assert!(committed(&store.append_and_wait(command(2505)).await).replayed);
 }

@@ -3,8 +3,11 @@
 
 mod appending;
 mod durability;
+mod faults;
+mod hosts;
 mod place;
 mod policies;
+mod proxy;
 mod reading;
 mod reference;
 
@@ -16,6 +19,15 @@ macro_rules! conformance {
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $check() {
                     super::$module::$check(super::place::Place::sqlite()).await;
+                }
+            )*
+        }
+
+        mod postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $check() {
+                    super::$module::$check(super::place::Place::postgres()).await;
                 }
             )*
         }
@@ -38,12 +50,14 @@ conformance![
     appending::a_full_queue_refuses_at_once,
     appending::a_receiver_that_goes_away_changes_nothing,
     appending::a_panicking_receiver_harms_nobody,
+    appending::keys_and_claims_may_be_any_text,
     durability::everything_is_there_after_reopening,
     durability::a_kept_answer_survives_reopening,
     durability::a_folder_has_one_store,
     durability::what_was_queued_is_written_by_closing,
     durability::recorded_at_never_goes_back,
     durability::an_untouched_log_verifies,
+    durability::old_answers_are_taken_away_in_pieces,
     durability::tampering_is_found_where_it_was_done,
     durability::emptied_facts_are_noticed_while_running,
     durability::dropped_facts_are_noticed_at_the_start_and_come_back,
@@ -55,5 +69,6 @@ conformance![
     reading::keys_are_found_until_they_are_revoked,
     policies::reactions_are_fenced_by_the_position,
     policies::stages_and_times_hold_commands_back,
+    policies::a_lost_lease_cannot_be_written_under,
     reference::random_batches_equal_single_commands,
 ];

@@ -1,41 +1,103 @@
 //! A place where stores are opened, and appends in few words.
 
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cairn_model::chain::Hash;
 use cairn_model::{Access, Clock, Lineage, NewEvent, Read, StreamKey, StreamRef, Timestamp, Version};
-use cairn_store::{Answer, Append, ClaimChanges, Committed, Idempotency, Options, Outcome, Store};
+use cairn_servers::Postgres;
+use cairn_store::{
+    Answer, Append, ClaimChanges, Committed, Idempotency, Options, Outcome, PostgresOptions, Store,
+};
 use serde_json::value::RawValue;
-use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-/// A data folder with a clock that stands until it is moved.
+/// The server of this test process. It ends with the process.
+static SERVER: LazyLock<Postgres> = LazyLock::new(|| Postgres::start_with(&["max_connections=400"]));
+
+static DATABASES: AtomicUsize = AtomicUsize::new(0);
+
+/// A data folder, perhaps with a database, and a clock that stands until it is moved.
 pub struct Place {
     folder: TempDir,
     pub clock: Clock,
+    database: Option<String>,
 }
 
 impl Place {
-    pub fn sqlite() -> Self {
+    fn new(database: Option<String>) -> Self {
         let clock = Clock::manual(Timestamp::from_micros(1_700_000_000_000_000));
-        Self { folder: tempfile::tempdir().expect("a temporary folder"), clock }
+        Self { folder: tempfile::tempdir().expect("a temporary folder"), clock, database }
+    }
+
+    pub fn sqlite() -> Self {
+        Self::new(None)
+    }
+
+    pub fn postgres() -> Self {
+        Self::on(&SERVER)
+    }
+
+    /// A database of its own on this server.
+    pub fn on(server: &Postgres) -> Self {
+        let number = DATABASES.fetch_add(1, Ordering::Relaxed);
+        Self::new(Some(server.database(&format!("place_{number}"))))
+    }
+
+    /// Another place of the same kind.
+    pub fn fresh(&self) -> Self {
+        if self.is_postgres() { Self::postgres() } else { Self::sqlite() }
+    }
+
+    pub fn is_postgres(&self) -> bool {
+        self.database.is_some()
+    }
+
+    /// What one of both databases understands.
+    pub fn either<T>(&self, sqlite: T, postgres: T) -> T {
+        if self.is_postgres() { postgres } else { sqlite }
     }
 
     pub fn options(&self) -> Options {
-        Options { clock: self.clock.clone(), ..Options::new(self.folder.path().join("data")) }
+        self.options_of_host(0)
+    }
+
+    /// Each host has a data folder of its own; where there is a database, they share it.
+    pub fn options_of_host(&self, host: usize) -> Options {
+        Options {
+            clock: self.clock.clone(),
+            postgres: self.database.as_ref().map(PostgresOptions::new),
+            ..Options::new(self.folder.path().join(format!("data{host}")))
+        }
     }
 
     pub async fn open(&self) -> Store {
         Store::open(self.options()).await.expect("the store opens")
     }
 
+    pub async fn open_host(&self, host: usize) -> Store {
+        Store::open(self.options_of_host(host)).await.expect("the store opens")
+    }
+
+    pub fn database(&self) -> &str {
+        self.database.as_deref().expect("a database")
+    }
+
     /// Does to the log what only somebody else would do.
     pub async fn tamper(&self, sql: &str) {
-        let path = self.folder.path().join("data/cairn.db");
+        let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        if let Some(url) = &self.database {
+            let mut connection = PgConnection::connect(url).await.expect("connects");
+            sql.execute(&mut connection).await.expect("tampers");
+            return connection.close().await.expect("closes");
+        }
+        let path = self.folder.path().join("data0/cairn.db");
         let mut connection =
             SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.expect("connects");
-        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.expect("tampers");
+        sql.execute(&mut connection).await.expect("tampers");
         connection.close().await.expect("closes");
     }
 }

@@ -79,7 +79,6 @@ pub async fn every_stream_is_listed_once(place: Place) {
             expected.push(key);
         }
     }
-    expected.sort();
     let mut found: Vec<StreamKey> = Vec::new();
     loop {
         let page = store.streams(found.last(), 4).await.expect("reads");
@@ -88,6 +87,8 @@ pub async fn every_stream_is_listed_once(place: Place) {
         }
         found.extend(page);
     }
+    expected.sort();
+    found.sort();
     assert_eq!(found, expected);
 }
 

@@ -185,10 +185,10 @@ fn word(outcome: &Outcome) -> String {
     }
 }
 
-pub async fn random_batches_equal_single_commands(_place: Place) {
+pub async fn random_batches_equal_single_commands(first: Place) {
     let mut runner = TestRunner::default();
-    for case in 0..60 {
-        let place = Place::sqlite();
+    for case in 0..first.either(60, 15) {
+        let place = first.fresh();
         let mut store = place.open().await;
         let mut model = Model::default();
         let lineages = <[Lineage; 3]>::default();

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use cairn_model::manifest::{AccessMode, Column, ColumnType, Index, OnFailure, Projection, Statement, Table};
 use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
 
-use super::compile::Compiled;
 use super::fence::{self, Fence};
+use super::texts::Texts;
+use crate::read_model::compile::Compiled;
 use crate::sqlite::{DERIVED, steer_planner};
 
 fn column(name: &str, column_type: ColumnType) -> Column {
@@ -39,7 +40,7 @@ fn files(sql: &str) -> Projection {
 
 async fn database(compiled: &Compiled) -> SqliteConnection {
     let mut connection = SqliteConnection::connect("sqlite::memory:").await.expect("connects");
-    for table in &compiled.tables {
+    for table in &Texts::new(compiled).tables {
         sqlx::raw_sql(AssertSqlSafe(table.create.clone())).execute(&mut connection).await.expect("creates");
     }
     sqlx::raw_sql("ATTACH DATABASE ':memory:' AS log").execute(&mut connection).await.expect("attaches");
@@ -52,7 +53,7 @@ async fn database(compiled: &Compiled) -> SqliteConnection {
 async fn plan(sql: &str) -> Vec<String> {
     let compiled = Compiled::new(&files(sql)).expect("compiles");
     let mut connection = database(&compiled).await;
-    let explain = format!("EXPLAIN QUERY PLAN {}", compiled.statements[0].sql);
+    let explain = format!("EXPLAIN QUERY PLAN {}", Texts::new(&compiled).statements[0]);
     let rows = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_all(&mut connection).await.expect("explains");
     rows.iter().map(|row| row.get::<String, _>(3)).collect()
 }
@@ -64,7 +65,7 @@ async fn readable_is_looked_up_row_by_row() {
     let statements = [
         format!("SELECT f.id FROM file_views AS f {join} WHERE f.parent_id = $1 ORDER BY f.name LIMIT 50"),
         format!(
-            "SELECT f.id FROM file_views AS f {join} WHERE f.name LIKE '%' || $1 || '%' ORDER BY f.id LIMIT 50"
+            "SELECT f.id FROM file_views AS f {join} WHERE f.name LIKE '%' || CAST($1 AS TEXT) || '%' ORDER BY f.id LIMIT 50"
         ),
         format!(
             "SELECT f.id FROM file_views AS f WHERE f.parent_id = $1 AND {exists} ORDER BY f.name LIMIT 50"

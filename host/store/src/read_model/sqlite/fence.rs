@@ -16,7 +16,7 @@ use libsqlite3_sys::{
 };
 use sqlx::sqlite::SqliteConnection;
 
-use super::check::FUNCTIONS;
+use crate::read_model::check::FUNCTIONS;
 
 /// The host's own common tables.
 const HOST_COMMON_TABLES: [&str; 3] = ["readable", "input", "up"];

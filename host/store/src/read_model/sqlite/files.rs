@@ -8,15 +8,18 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool, SqlitePoolOptions, SqliteSynchr
 use sqlx::{AssertSqlSafe, Connection, Executor, Row, SqlSafeStr, Statement};
 use uuid::Uuid;
 
-use super::compile::Compiled;
-use super::error::ManifestError;
 use super::fence::{self, Fence};
+use super::texts::Texts;
 use crate::error::Error;
+use crate::read_model::compile::{Compiled, CompiledStatement};
 use crate::sqlite::log::unsigned;
 use crate::sqlite::{ACQUIRE_TIMEOUT, DERIVED, reading, writing};
 
 /// Connections that read one read model at the same time.
 const READ_CONNECTIONS: u32 = 4;
+
+/// Counted up when the host itself makes another form of the same declarations: read models are then built anew.
+const FORM: u32 = 2;
 
 const POSITIONS: &str = "CREATE TABLE projection_positions (
     name     TEXT PRIMARY KEY,
@@ -32,6 +35,7 @@ const POSITIONS: &str = "CREATE TABLE projection_positions (
 pub(super) async fn open(
     path: &Path,
     compiled: &Compiled,
+    texts: &Texts,
     log_id: Uuid,
     head: Position,
 ) -> Result<SqliteConnection, Error> {
@@ -65,7 +69,7 @@ pub(super) async fn open(
         None => {
             remove(path)?;
             let mut connection = SqliteConnection::connect_with(&options).await?;
-            create(&mut connection, compiled, log_id).await?;
+            create(&mut connection, compiled, texts, log_id).await?;
             connection
         }
     };
@@ -93,39 +97,49 @@ async fn fits(
     Ok(row.try_get::<&str, _>(0)? == &*compiled.projection.name
         && row.try_get::<i64, _>(1)? == i64::from(compiled.projection.version)
         && row.try_get::<&str, _>(2)? == log_id.to_string()
-        && row.try_get::<&str, _>(3)? == compiled.form.to_string()
+        && row.try_get::<&str, _>(3)? == form(compiled)
         && unsigned(row.try_get(4)?) <= head)
 }
 
-async fn create(connection: &mut SqliteConnection, compiled: &Compiled, log_id: Uuid) -> Result<(), Error> {
+async fn create(
+    connection: &mut SqliteConnection,
+    compiled: &Compiled,
+    texts: &Texts,
+    log_id: Uuid,
+) -> Result<(), Error> {
     let mut transaction = connection.begin().await?;
-    create_tables(&mut transaction, compiled).await?;
+    create_tables(&mut transaction, texts).await?;
     sqlx::query(
         "INSERT INTO projection_positions (name, version, position, log_id, epoch, form) VALUES (?, ?, 0, ?, 0, ?)",
     )
     .bind(compiled.projection.name.clone())
     .bind(i64::from(compiled.projection.version))
     .bind(log_id.to_string())
-    .bind(compiled.form.to_string())
+    .bind(form(compiled))
     .execute(&mut *transaction)
     .await?;
     Ok(transaction.commit().await?)
 }
 
-async fn create_tables(connection: &mut SqliteConnection, compiled: &Compiled) -> Result<(), sqlx::Error> {
+async fn create_tables(connection: &mut SqliteConnection, texts: &Texts) -> Result<(), sqlx::Error> {
     sqlx::query(POSITIONS).execute(&mut *connection).await?;
-    for table in &compiled.tables {
+    for table in &texts.tables {
         // Made of checked names and fixed words.
         sqlx::raw_sql(AssertSqlSafe(table.create.clone())).execute(&mut *connection).await?;
     }
     Ok(())
 }
 
+/// What the tables are made of.
+fn form(compiled: &Compiled) -> String {
+    format!("{FORM} {}", compiled.form)
+}
+
 /// What statements may touch.
 fn fence(compiled: &Compiled, writes: bool) -> Arc<Fence> {
     let tables = compiled.tables.iter().map(|table| table.declared.name.to_string()).collect();
     let common_tables =
-        compiled.statements.iter().flat_map(|statement| statement.common_tables.clone()).collect();
+        compiled.statements.iter().flat_map(|statement| statement.checked.common_tables.clone()).collect();
     Arc::new(Fence { tables, common_tables, writes })
 }
 
@@ -166,35 +180,39 @@ pub(super) fn remove(path: &Path) -> Result<(), Error> {
 }
 
 /// Lets SQLite itself prepare every statement, in memory and inside the fence.
-pub(super) async fn rehearse(compiled: &Compiled) -> Result<(), Error> {
+pub(super) async fn rehearse(compiled: &Compiled, texts: &Texts) -> Result<(), Error> {
     let mut connection = SqliteConnection::connect("sqlite::memory:").await?;
-    let wrong = |subject: String, detail: String| ManifestError {
-        projection: compiled.projection.name.clone(),
-        subject,
-        line: 0,
-        column: 0,
-        detail,
-    };
-    create_tables(&mut connection, compiled)
+    create_tables(&mut connection, texts)
         .await
-        .map_err(|error| wrong("its tables".to_owned(), error.to_string()))?;
+        .map_err(|error| compiled.wrong("its tables".to_owned(), error.to_string()))?;
     sqlx::query("ATTACH DATABASE ':memory:' AS log").execute(&mut connection).await?;
     let log = DERIVED.replace("CREATE TABLE IF NOT EXISTS ", "CREATE TABLE log.");
     sqlx::raw_sql(AssertSqlSafe(log)).execute(&mut connection).await?;
     for writes in [true, false] {
         fence::raise(&mut connection, fence(compiled, writes)).await?;
-        for statement in compiled.statements.iter().filter(|statement| statement.writes() == writes) {
-            let subject = || format!("statement `{}`", statement.declared.name);
-            let sql = AssertSqlSafe(statement.sql.clone()).into_sql_str();
-            let prepared =
-                (&mut connection).prepare(sql).await.map_err(|error| wrong(subject(), error.to_string()))?;
-            let columns = prepared.columns().len();
-            let declared = statement.declared.columns.len();
-            if !writes && columns != declared {
-                let detail = format!("it gives {columns} columns, and {declared} are declared");
-                return Err(wrong(subject(), detail).into());
+        for (statement, sql) in compiled.statements.iter().zip(&texts.statements) {
+            if statement.writes() == writes {
+                prepare(&mut connection, statement, sql)
+                    .await
+                    .map_err(|detail| compiled.wrong(statement.subject(), detail))?;
             }
         }
     }
     Ok(connection.close().await?)
+}
+
+async fn prepare(
+    connection: &mut SqliteConnection,
+    statement: &CompiledStatement,
+    sql: &Arc<str>,
+) -> Result<(), String> {
+    let prepared = connection
+        .prepare(AssertSqlSafe(sql.clone()).into_sql_str())
+        .await
+        .map_err(|error| error.to_string())?;
+    let (columns, declared) = (prepared.columns().len(), statement.declared.columns.len());
+    if !statement.writes() && columns != declared {
+        return Err(format!("it gives {columns} columns, and {declared} are declared"));
+    }
+    Ok(())
 }

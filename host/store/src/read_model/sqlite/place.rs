@@ -5,10 +5,10 @@ use sqlparser::dialect::SQLiteDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Location, Token, Tokenizer};
 
-use super::check::Complaint;
+use crate::read_model::check::Complaint;
 
 /// Where the host's relation goes: behind the statement's own `WITH`, or in front of everything.
-pub(super) fn place(sql: &str) -> Result<(String, usize, bool), Complaint> {
+pub(in crate::read_model) fn place(sql: &str) -> Result<(String, usize, bool), Complaint> {
     let dialect = SQLiteDialect {};
     let tokens = Tokenizer::new(&dialect, sql)
         .tokenize_with_location()

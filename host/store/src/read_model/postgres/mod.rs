@@ -1,0 +1,160 @@
+//! A read model on PostgreSQL: a schema for each projection, in the log's database.
+//!
+//! Whoever deletes a schema, a table of it or the host's own schema loses nothing: whatever runs into the gap makes it
+//! anew, empty and at position 0, and the projection fills it again from the log.
+
+mod apply;
+mod host;
+mod login;
+mod schema;
+mod session;
+mod texts;
+mod values;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cairn_model::chain::Hash;
+use cairn_model::{Name, Position};
+use futures_util::TryStreamExt;
+use sqlx::AssertSqlSafe;
+use uuid::Uuid;
+
+pub(crate) use self::host::Host;
+use self::schema::Built;
+pub(super) use self::session::Reading;
+use self::texts::Texts;
+use super::compile::Compiled;
+use super::error::ApplyError;
+use super::group::Op;
+use super::{RowDigest, Step};
+use crate::error::Error;
+
+/// A projection's tables in their schema.
+#[derive(Debug)]
+pub(super) struct Tables {
+    host: Arc<Host>,
+    log_id: Uuid,
+    compiled: Arc<Compiled>,
+    texts: Texts,
+    closed: AtomicBool,
+}
+
+impl Tables {
+    pub async fn open(host: Arc<Host>, log_id: Uuid, compiled: Arc<Compiled>) -> Result<Self, Error> {
+        let texts = Texts::new(&compiled);
+        let tables = Self { host, log_id, compiled, texts, closed: AtomicBool::new(false) };
+        tables.host.ensure().await?;
+        let built = tables.build(false).await?;
+        match schema::prepare(&tables.host, &tables.compiled, &tables.texts).await {
+            // Something is missing in tables that seemed to fit.
+            Err(Error::Manifest(_)) if built == Built::Before => {
+                tables.build(true).await?;
+                schema::prepare(&tables.host, &tables.compiled, &tables.texts).await?;
+            }
+            prepared => prepared?,
+        }
+        Ok(tables)
+    }
+
+    async fn build(&self, anew: bool) -> Result<Built, Error> {
+        schema::build(&self.host, &self.compiled, &self.texts, self.log_id, anew).await
+    }
+
+    /// Makes anew what is missing.
+    async fn repair(&self) -> Result<(), Error> {
+        let schema = &self.compiled.schema;
+        tracing::warn!(%schema, "a read model is missing or damaged; it is built anew");
+        self.host.ensure().await?;
+        let is_whole = schema::prepare(&self.host, &self.compiled, &self.texts).await.is_ok();
+        self.build(!is_whole).await?;
+        Ok(())
+    }
+
+    fn open_or_closed(&self) -> Result<(), Error> {
+        if self.closed.load(Ordering::Relaxed) { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    pub async fn position(&self) -> Result<Position, Error> {
+        self.open_or_closed()?;
+        match self.stored_position().await {
+            Err(error) if is_gap(&error) => {
+                self.repair().await?;
+                Ok(self.stored_position().await?)
+            }
+            position => Ok(position?),
+        }
+    }
+
+    async fn stored_position(&self) -> Result<Position, sqlx::Error> {
+        let sql = AssertSqlSafe(self.texts.position.clone());
+        let position: i64 = sqlx::query_scalar(sql).fetch_one(&self.host.keeper).await?;
+        Ok(u64::try_from(position).unwrap_or(0))
+    }
+
+    pub async fn apply(&self, ops: Vec<Op>, step: Step) -> Result<(), ApplyError> {
+        self.open_or_closed()?;
+        let applied = apply::apply(self, ops, step).await;
+        match applied {
+            Err(ApplyError::Store(Error::Database(error))) if is_gap(&error.0) => {
+                self.repair().await?;
+                let actual = self.stored_position().await?;
+                Err(ApplyError::Fenced { expected: step.from, actual })
+            }
+            applied => applied,
+        }
+    }
+
+    pub async fn checksum(&self) -> Result<BTreeMap<Name, Hash>, Error> {
+        let mut sums = BTreeMap::new();
+        let mut transaction =
+            self.host.keeper.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        for (table, texts) in self.compiled.tables.iter().zip(&self.texts.tables) {
+            let mut digest = RowDigest::default();
+            let mut rows = sqlx::query(AssertSqlSafe(texts.dump.clone())).fetch(&mut *transaction);
+            while let Some(row) = rows.try_next().await? {
+                for (index, column) in table.declared.columns.iter().enumerate() {
+                    digest.add(column, values::decode(&row, index, column))?;
+                }
+            }
+            sums.insert(table.declared.name.clone(), digest.finish());
+        }
+        Ok(sums)
+    }
+
+    pub async fn reset(&self) -> Result<(), Error> {
+        self.open_or_closed()?;
+        let mut transaction = self.host.keeper.begin().await?;
+        for table in &self.texts.tables {
+            sqlx::query(AssertSqlSafe(table.empty.clone())).execute(&mut *transaction).await?;
+        }
+        sqlx::query(AssertSqlSafe(self.texts.rewind.clone())).execute(&mut *transaction).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    pub async fn remove(&self) -> Result<(), Error> {
+        self.close();
+        schema::remove(&self.host, &self.compiled.schema).await
+    }
+}
+
+/// PostgreSQL's code of an error.
+fn code(error: &sqlx::Error) -> Option<String> {
+    match error {
+        sqlx::Error::Database(database) => database.code().map(|code| code.into_owned()),
+        _ => None,
+    }
+}
+
+/// Whether the error says that something is missing that the host had made: a table, schema, column, function, grant, the
+/// row of the position or the caller's seal; or that PostgreSQL found its files damaged.
+fn is_gap(error: &sqlx::Error) -> bool {
+    const GAPS: [&str; 9] =
+        ["42P01", "3F000", "42703", "42883", "42501", "0A000", "XX001", "XX002", host::UNSEALED];
+    matches!(error, sqlx::Error::RowNotFound) || code(error).is_some_and(|code| GAPS.contains(&&*code))
+}

@@ -1,0 +1,251 @@
+//! Schemas of read models: when one can be gone on with, how a new one is made, and how its statements are prepared.
+
+use std::sync::Arc;
+
+use sqlx::{AssertSqlSafe, Column, Executor, PgConnection, Row, SqlSafeStr, Statement, TypeInfo};
+use uuid::Uuid;
+
+use super::texts::Texts;
+use super::{Host, code, host};
+use crate::error::Error;
+use crate::read_model::compile::{Compiled, CompiledStatement};
+use crate::read_model::dialect::{Type, quoted};
+use crate::read_model::names::is_host_table;
+
+/// Counted up when the host itself makes another form of the same declarations: read models are then built anew.
+const FORM: u32 = 1;
+
+/// What is written on a schema, so that no stranger's schema is ever dropped.
+const COMMENT: &str = "a read model of Cairn; it is made anew from the log when it is missing";
+
+/// Whether a read model was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Built {
+    /// It was there and fits.
+    Before,
+    /// It is new and empty.
+    Anew,
+}
+
+/// What the tables are made of.
+pub(super) fn form(compiled: &Compiled) -> String {
+    format!("{FORM} {}", compiled.form)
+}
+
+/// Sees to it that there is a read model of this log and these declarations: the one that is there, or with `anew`, or if it
+/// does not fit, a new and empty one. A read model is a function of the log, so whatever does not fit is thrown away.
+pub(super) async fn build(
+    host: &Host,
+    compiled: &Compiled,
+    texts: &Texts,
+    log_id: Uuid,
+    anew: bool,
+) -> Result<Built, Error> {
+    let mut transaction = host.keeper.begin().await?;
+    host::lock(&mut transaction).await?;
+    if !anew && fits(&mut transaction, compiled, texts, log_id).await? {
+        grant(&mut transaction, compiled, &host.role()).await?;
+        transaction.commit().await?;
+        return Ok(Built::Before);
+    }
+    drop_schema(&mut transaction, &compiled.schema).await?;
+    create(&mut transaction, compiled, texts, log_id).await?;
+    grant(&mut transaction, compiled, &host.role()).await?;
+    transaction.commit().await?;
+    Ok(Built::Anew)
+}
+
+/// Drops a read model.
+pub(super) async fn remove(host: &Host, schema: &str) -> Result<(), Error> {
+    let mut transaction = host.keeper.begin().await?;
+    host::lock(&mut transaction).await?;
+    drop_schema(&mut transaction, schema).await?;
+    Ok(transaction.commit().await?)
+}
+
+async fn fits(
+    connection: &mut PgConnection,
+    compiled: &Compiled,
+    texts: &Texts,
+    log_id: Uuid,
+) -> Result<bool, sqlx::Error> {
+    let made: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
+        .bind(&texts.positions)
+        .fetch_one(&mut *connection)
+        .await?;
+    if !made {
+        return Ok(false);
+    }
+    for table in &compiled.tables {
+        let name = format!("{}.{}", quoted(&compiled.schema), quoted(&table.declared.name));
+        let made: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
+            .bind(name)
+            .fetch_one(&mut *connection)
+            .await?;
+        if !made {
+            return Ok(false);
+        }
+    }
+    // Another host may have projected what this one has not seen yet: what counts is the log itself.
+    let sql = format!(
+        "SELECT log_id, form, position, coalesce((SELECT max(position) FROM public.event_store), 0) FROM {}",
+        texts.positions
+    );
+    let row = sqlx::query(AssertSqlSafe(sql)).fetch_optional(connection).await?;
+    let Some(row) = row else { return Ok(false) };
+    Ok(row.try_get::<&str, _>(0)? == log_id.to_string()
+        && row.try_get::<&str, _>(1)? == form(compiled)
+        && row.try_get::<i64, _>(2)? <= row.try_get::<i64, _>(3)?)
+}
+
+async fn drop_schema(connection: &mut PgConnection, schema: &str) -> Result<(), Error> {
+    let comment: Option<Option<String>> = sqlx::query_scalar(
+        "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = $1",
+    )
+    .bind(schema)
+    .fetch_optional(&mut *connection)
+    .await?;
+    match comment {
+        None => Ok(()),
+        Some(Some(comment)) if comment == COMMENT => {
+            let sql = format!("DROP SCHEMA {} CASCADE", quoted(schema));
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?;
+            Ok(())
+        }
+        Some(_) => {
+            Err(Error::Damaged(format!("the schema `{schema}` is somebody else's; drop or rename it")))
+        }
+    }
+}
+
+async fn create(
+    connection: &mut PgConnection,
+    compiled: &Compiled,
+    texts: &Texts,
+    log_id: Uuid,
+) -> Result<(), Error> {
+    // Names were checked before, and are quoted besides.
+    let sql = format!(
+        "CREATE SCHEMA {schema}; COMMENT ON SCHEMA {schema} IS '{COMMENT}';
+         CREATE TABLE {positions} (
+             one      bool PRIMARY KEY DEFAULT true CHECK (one),
+             name     text NOT NULL,
+             version  int8 NOT NULL,
+             position int8 NOT NULL,
+             log_id   text NOT NULL,
+             epoch    int8 NOT NULL,
+             form     text NOT NULL
+         )",
+        schema = quoted(&compiled.schema),
+        positions = texts.positions,
+    );
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await?;
+    for table in &texts.tables {
+        sqlx::raw_sql(AssertSqlSafe(table.create.clone())).execute(&mut *connection).await?;
+    }
+    let sql = format!(
+        "INSERT INTO {} (name, version, position, log_id, epoch, form) VALUES ($1, $2, 0, $3, 0, $4)",
+        texts.positions
+    );
+    sqlx::query(AssertSqlSafe(sql))
+        .bind(&*compiled.projection.name)
+        .bind(i64::from(compiled.projection.version))
+        .bind(log_id.to_string())
+        .bind(form(compiled))
+        .execute(&mut *connection)
+        .await?;
+    show(connection, compiled).await
+}
+
+/// Views in `public`, for people to look at. A name that is taken is left alone.
+async fn show(connection: &mut PgConnection, compiled: &Compiled) -> Result<(), Error> {
+    for table in &compiled.tables {
+        let name = &*table.declared.name;
+        let is_taken: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname = $1)
+             OR EXISTS (SELECT 1 FROM pg_type WHERE typnamespace = 'public'::regnamespace AND typname = $1)",
+        )
+        .bind(name)
+        .fetch_one(&mut *connection)
+        .await?;
+        if is_taken || is_host_table(name) {
+            tracing::warn!(table = name, schema = %compiled.schema, "a table has no view in `public`: the name is taken");
+            continue;
+        }
+        let (name, schema) = (quoted(name), quoted(&compiled.schema));
+        let sql = format!("CREATE VIEW public.{name} AS SELECT * FROM {schema}.{name}");
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Lets the login of queries read the tables, if it may not yet.
+async fn grant(connection: &mut PgConnection, compiled: &Compiled, role: &str) -> Result<(), sqlx::Error> {
+    let may: Option<bool> = sqlx::query_scalar(
+        "SELECT has_schema_privilege($1, $2, 'USAGE') AND bool_and(has_table_privilege($1, oid, 'SELECT'))
+         FROM pg_class WHERE relnamespace = $3::regnamespace AND relkind = 'r'",
+    )
+    .bind(role)
+    .bind(&compiled.schema)
+    .bind(quoted(&compiled.schema))
+    .fetch_one(&mut *connection)
+    .await?;
+    if may == Some(true) {
+        return Ok(());
+    }
+    let (schema, role) = (quoted(&compiled.schema), quoted(role));
+    let sql = format!(
+        "GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}"
+    );
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?;
+    Ok(())
+}
+
+/// Lets PostgreSQL prepare every statement on the login that will run it.
+pub(super) async fn prepare(host: &Host, compiled: &Compiled, texts: &Texts) -> Result<(), Error> {
+    let (mut keeper, mut queries) = (host.keeper.acquire().await?, host.queries().acquire().await?);
+    for table in &texts.tables {
+        for sql in [&table.put, &table.remove, &table.dump] {
+            keeper
+                .prepare(AssertSqlSafe(sql.clone()).into_sql_str())
+                .await
+                .map_err(|error| refused(compiled, "its tables".to_owned(), error))?;
+        }
+    }
+    for (statement, sql) in compiled.statements.iter().zip(&texts.statements) {
+        let connection = if statement.writes() { &mut *keeper } else { &mut *queries };
+        prepare_one(connection, compiled, statement, sql).await?;
+    }
+    Ok(())
+}
+
+async fn prepare_one(
+    connection: &mut PgConnection,
+    compiled: &Compiled,
+    statement: &CompiledStatement,
+    sql: &Arc<str>,
+) -> Result<(), Error> {
+    let prepared = connection
+        .prepare(AssertSqlSafe(sql.clone()).into_sql_str())
+        .await
+        .map_err(|error| refused(compiled, statement.subject(), error))?;
+    let found: Vec<String> =
+        prepared.columns().iter().map(|column| column.type_info().name().to_ascii_lowercase()).collect();
+    let wanted: Vec<&str> =
+        statement.declared.columns.iter().map(|column| Type::from(column.column_type).sql()).collect();
+    if statement.writes() || found == wanted {
+        return Ok(());
+    }
+    let detail = format!("it gives {}, and {} are declared", found.join(", "), wanted.join(", "));
+    Err(compiled.wrong(statement.subject(), detail).into())
+}
+
+/// What PostgreSQL says against a statement is the manifest's fault, everything else is not.
+fn refused(compiled: &Compiled, subject: String, error: sqlx::Error) -> Error {
+    match code(&error) {
+        Some(code) if code.starts_with("42") || code.starts_with("22") || code.starts_with("3F") => {
+            compiled.wrong(subject, error.to_string()).into()
+        }
+        _ => error.into(),
+    }
+}

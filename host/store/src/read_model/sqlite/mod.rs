@@ -1,0 +1,179 @@
+//! A read model on SQLite: one file for each projection.
+
+mod apply;
+mod fence;
+mod files;
+pub(super) mod place;
+mod readable;
+mod session;
+mod texts;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use cairn_model::chain::Hash;
+use cairn_model::{Name, Position};
+use futures_util::TryStreamExt;
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
+use sqlx::{AssertSqlSafe, Connection};
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+pub(super) use self::session::Reading;
+use self::texts::Texts;
+pub(super) use self::texts::on_conflict;
+use super::compile::Compiled;
+use super::error::ApplyError;
+use super::group::Op;
+use super::{RowDigest, Step};
+use crate::error::Error;
+use crate::folder::Folder;
+use crate::sqlite::log::unsigned;
+
+/// Lets SQLite prepare all statements of a projection, without any file.
+pub(super) async fn rehearse(compiled: &Compiled) -> Result<(), Error> {
+    files::rehearse(compiled, &Texts::new(compiled)).await
+}
+
+/// A projection's tables in their file.
+#[derive(Debug)]
+pub(super) struct Tables {
+    path: PathBuf,
+    log_path: PathBuf,
+    log_id: Uuid,
+    compiled: Arc<Compiled>,
+    texts: Texts,
+    writer: Mutex<Writer>,
+    /// Replaced together with the file.
+    readers: RwLock<SqlitePool>,
+}
+
+#[derive(Debug, Default)]
+struct Writer {
+    /// `None` after it failed; the next use opens another one.
+    connection: Option<SqliteConnection>,
+    closed: bool,
+}
+
+impl Tables {
+    pub async fn open(
+        folder: &Folder,
+        log_id: Uuid,
+        head: Position,
+        compiled: Arc<Compiled>,
+    ) -> Result<Self, Error> {
+        let texts = Texts::new(&compiled);
+        files::rehearse(&compiled, &texts).await?;
+        let path = folder.read_model(&compiled.projection.name);
+        let log_path = folder.log();
+        let connection = files::open(&path, &compiled, &texts, log_id, head).await?;
+        let readers = RwLock::new(files::readers(&path, &log_path, &compiled));
+        let writer = Mutex::new(Writer { connection: Some(connection), closed: false });
+        Ok(Self { path, log_path, log_id, compiled, texts, writer, readers })
+    }
+
+    fn readers(&self) -> SqlitePool {
+        // A pool is put there whole, so a panic elsewhere cannot have left half of one.
+        self.readers.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The connection for writing. If somebody has removed the file, there is a new one now, at position 0.
+    async fn connection<'w>(&self, writer: &'w mut Writer) -> Result<&'w mut SqliteConnection, Error> {
+        if writer.closed {
+            return Err(Error::Closed);
+        }
+        let is_gone = !self.path.exists();
+        if is_gone && let Some(connection) = writer.connection.take() {
+            tracing::warn!(path = %self.path.display(), "a read model's file is gone; it is built anew");
+            // It was the connection to a file that nobody can see.
+            let _ = connection.close().await;
+        }
+        match &mut writer.connection {
+            Some(connection) => Ok(connection),
+            none => {
+                // Where the log is by now does not matter: it only grows while this process lives.
+                let connection =
+                    files::open(&self.path, &self.compiled, &self.texts, self.log_id, Position::MAX).await?;
+                if is_gone {
+                    let readers = files::readers(&self.path, &self.log_path, &self.compiled);
+                    *self.readers.write().unwrap_or_else(PoisonError::into_inner) = readers;
+                }
+                Ok(none.insert(connection))
+            }
+        }
+    }
+
+    pub async fn position(&self) -> Result<Position, Error> {
+        let position: i64 = sqlx::query_scalar("SELECT position FROM projection_positions")
+            .fetch_one(&self.readers())
+            .await?;
+        Ok(unsigned(position))
+    }
+
+    pub async fn apply(&self, ops: Vec<Op>, step: Step) -> Result<(), ApplyError> {
+        let mut writer = self.writer.lock().await;
+        let applied = self.apply_ops(&mut writer, ops, step).await;
+        if matches!(applied, Err(ApplyError::Store(_)))
+            && let Some(connection) = writer.connection.take()
+        {
+            // Whatever is wrong with the connection: the next batch gets another one.
+            let _ = connection.close().await;
+        }
+        applied
+    }
+
+    async fn apply_ops(&self, writer: &mut Writer, ops: Vec<Op>, step: Step) -> Result<(), ApplyError> {
+        let connection = self.connection(writer).await?;
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        apply::apply(&mut transaction, &self.compiled, &self.texts, ops, step).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    pub async fn checksum(&self) -> Result<BTreeMap<Name, Hash>, Error> {
+        let mut sums = BTreeMap::new();
+        let mut transaction = self.readers().begin().await?;
+        for (table, texts) in self.compiled.tables.iter().zip(&self.texts.tables) {
+            let mut digest = RowDigest::default();
+            let mut rows = sqlx::query(AssertSqlSafe(texts.dump.clone())).fetch(&mut *transaction);
+            while let Some(row) = rows.try_next().await? {
+                for (index, column) in table.declared.columns.iter().enumerate() {
+                    digest.add(column, values::decode(&row, index, column))?;
+                }
+            }
+            sums.insert(table.declared.name.clone(), digest.finish());
+        }
+        Ok(sums)
+    }
+
+    pub async fn reset(&self) -> Result<(), Error> {
+        let mut writer = self.writer.lock().await;
+        let connection = self.connection(&mut writer).await?;
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        for table in &self.compiled.tables {
+            let sql = format!("DELETE FROM \"{}\"", table.declared.name);
+            sqlx::query(AssertSqlSafe(sql)).execute(&mut *transaction).await?;
+        }
+        sqlx::query("UPDATE projection_positions SET position = 0").execute(&mut *transaction).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    pub async fn close(&self) -> Result<(), Error> {
+        self.readers().close().await;
+        let mut writer = self.writer.lock().await;
+        writer.closed = true;
+        match writer.connection.take() {
+            Some(connection) => Ok(connection.close().await?),
+            None => Ok(()),
+        }
+    }
+
+    pub async fn remove(&self) -> Result<(), Error> {
+        self.close().await?;
+        files::remove(&self.path)
+    }
+}
