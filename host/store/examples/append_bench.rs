@@ -1,15 +1,18 @@
 //! How many appends a second: through the store, with all of its checks, and raw, the same rows into the same tables with
 //! nothing around them, which is the limit.
 //!
-//! `cargo run --release -p cairn-store --example append_bench [-- FOLDER [BATCH…]]`
+//! `cargo run --release -p cairn-store --example append_bench [-- FOLDER|URL [BATCH…]]`, with a `postgres://` URL of a database
+//! that is there for nothing else: its log is emptied.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cairn_model::chain::Hash;
 use cairn_model::{Access, Clock, Lineage, NewEvent, StreamKey, StreamRef, ids};
-use cairn_store::{Answer, Append, ClaimChanges, Options, Outcome, Store};
+use cairn_store::{Answer, Append, ClaimChanges, Options, Outcome, PostgresOptions, Store};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tokio::sync::mpsc;
@@ -45,9 +48,41 @@ fn new_append(id: Uuid) -> Append {
     }
 }
 
+/// Where the log is that is measured.
+#[derive(Clone)]
+struct Place {
+    folder: PathBuf,
+    url: Option<String>,
+}
+
+impl Place {
+    fn options(&self) -> Options {
+        Options { postgres: self.url.as_ref().map(PostgresOptions::new), ..Options::new(&self.folder) }
+    }
+
+    /// An empty log.
+    async fn empty(&self) {
+        // An error means that there is nothing to remove.
+        let _ = std::fs::remove_dir_all(&self.folder);
+        if let Some(url) = &self.url {
+            let mut connection = PgConnection::connect(url).await.expect("connects");
+            let tables = "DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public; CHECKPOINT";
+            sqlx::raw_sql(tables).execute(&mut connection).await.expect("empties");
+        }
+    }
+
+    async fn raw(&self, batch: usize) -> f64 {
+        drop(Store::open(self.options()).await.expect("the store opens"));
+        match &self.url {
+            Some(url) => raw_postgres(url, batch).await,
+            None => raw(&self.folder, batch).await,
+        }
+    }
+}
+
 /// One batch in the queue while the one before it is committed, as under load.
-async fn through_the_store(folder: &Path, batch: usize) -> f64 {
-    let options = Options { batch_limit: batch, ..Options::new(folder) };
+async fn through_the_store(place: &Place, batch: usize) -> f64 {
+    let options = Options { batch_limit: batch, ..place.options() };
     let store = Store::open(options).await.expect("the store opens");
     let (sender, mut receiver) = mpsc::unbounded_channel();
     let submit = |store: &Store| {
@@ -79,8 +114,6 @@ fn multi(head: &str, columns: usize, rows: usize) -> Arc<str> {
 
 /// The same rows without any check, hash or answer.
 async fn raw(folder: &Path, batch: usize) -> f64 {
-    drop(Store::open(Options::new(folder)).await.expect("the store opens"));
-    tokio::time::sleep(Duration::from_millis(200)).await;
     let mut connection: SqliteConnection = SqliteConnectOptions::new()
         .filename(folder.join("cairn.db"))
         .journal_mode(SqliteJournalMode::Wal)
@@ -133,19 +166,62 @@ async fn raw(folder: &Path, batch: usize) -> f64 {
     f64::from(u32::try_from(position).unwrap_or(u32::MAX)) / start.elapsed().as_secs_f64()
 }
 
+/// The same on PostgreSQL: lock, tail, rows, commit.
+async fn raw_postgres(url: &str, batch: usize) -> f64 {
+    let options = PgConnectOptions::from_str(url).expect("a URL").disable_statement_logging();
+    let mut connection = options.connect().await.expect("connects");
+    let start = Instant::now();
+    let mut position = 0i64;
+    while start.elapsed() < TIME {
+        let begin = "BEGIN; SELECT pg_advisory_xact_lock(1)";
+        sqlx::raw_sql(begin).execute(&mut connection).await.expect("begins");
+        let tail = "SELECT position, hash FROM event_store ORDER BY position DESC LIMIT 1";
+        sqlx::query(tail).fetch_optional(&mut connection).await.expect("reads");
+        let ids: Vec<Uuid> = (0..batch).map(|_| ids::new_id(Clock::System.now())).collect();
+        sqlx::query(RAW)
+            .bind(position)
+            .bind(&ids)
+            .bind(vec![DATA; batch])
+            .bind(vec![METADATA; batch])
+            .bind(vec![Hash::ZERO.0.to_vec(); batch])
+            .bind(ids.iter().map(|id| format!("folder/root/name/{id}")).collect::<Vec<_>>())
+            .execute(&mut connection)
+            .await
+            .expect("inserts");
+        sqlx::raw_sql("COMMIT").execute(&mut connection).await.expect("commits");
+        position += i64::try_from(batch).expect("a batch");
+    }
+    f64::from(u32::try_from(position).unwrap_or(u32::MAX)) / start.elapsed().as_secs_f64()
+}
+
+const RAW: &str = "
+    WITH w AS MATERIALIZED (
+        SELECT * FROM unnest($2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::text[]) WITH ORDINALITY
+            AS w (id, data, metadata, hash, claim, n)
+    ), events AS (
+        INSERT INTO event_store (position, version, recorded_at, id, schema_version, tenant, aggregate, type, data, metadata,
+                                 hash)
+        SELECT $1 + n, 1, now(), id, 1, 'default', 'file', 'FileCreated', data, metadata, hash FROM w
+    ), claims AS (
+        INSERT INTO claims (claim, tenant, aggregate, id) SELECT claim, 'default', 'file', id FROM w
+    )
+    INSERT INTO access (id, aggregate, tenant, version, owner, parent_aggregate, parent_id, inherits, entries)
+    SELECT id, 'file', 'default', 1, id, 'folder', id, true, '[]' FROM w";
+
 #[tokio::main]
 async fn main() {
-    let folder =
-        std::env::args().nth(1).map_or_else(std::env::temp_dir, PathBuf::from).join("cairn-append-bench");
+    let target = std::env::args().nth(1);
+    let url = target.clone().filter(|target| target.starts_with("postgres"));
+    let parent = target.filter(|_| url.is_none()).map_or_else(std::env::temp_dir, PathBuf::from);
+    let place = Place { folder: parent.join("cairn-append-bench"), url };
     let chosen: Vec<usize> = std::env::args().skip(2).filter_map(|batch| batch.parse().ok()).collect();
     println!("{:>6} {:>12} {:>12}", "batch", "store /s", "raw /s");
     for batch in if chosen.is_empty() { BATCHES.to_vec() } else { chosen } {
-        // An error means that there is nothing to remove.
-        let _ = std::fs::remove_dir_all(&folder);
-        let store = through_the_store(&folder, batch).await;
-        let _ = std::fs::remove_dir_all(&folder);
-        let raw = raw(&folder, batch).await;
+        place.empty().await;
+        let store = through_the_store(&place, batch).await;
+        place.empty().await;
+        let raw = place.raw(batch).await;
         println!("{batch:>6} {store:>12.0} {raw:>12.0}");
     }
-    let _ = std::fs::remove_dir_all(&folder);
+    place.empty().await;
 }

@@ -21,6 +21,19 @@ CREATE TABLE event_store (
 -- along the positions anyway. The id is in front because it decides nearly every comparison.
 CREATE UNIQUE INDEX event_store_stream ON event_store (id, version, aggregate, tenant);
 
+-- Against accidents; it costs an append nothing. Whoever has to (to erase somebody's data) says so in his session.
+CREATE FUNCTION cairn_events_stay() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('cairn.change_events', true) IS DISTINCT FROM 'on' THEN
+        RAISE EXCEPTION 'events are not changed' USING HINT = 'SET cairn.change_events = on, if you mean it';
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER event_store_stays BEFORE UPDATE OR DELETE OR TRUNCATE ON event_store
+FOR EACH STATEMENT EXECUTE FUNCTION cairn_events_stay();
+
 -- One row. `barrier` is counted up to see whether commits are possible. `rebuild` is made anew whenever access and claims
 -- are emptied: who fills them again does so under it, and what hosts remember of them is worth nothing any more.
 CREATE TABLE log_meta (

@@ -10,7 +10,7 @@ use rustix::process::{Signal, geteuid};
 use tempfile::TempDir;
 
 use crate::guardian::Guardian;
-use crate::process::{children, find, free_port, listens, signal, tail, user, wait_for};
+use crate::process::{ATTEMPTS, children, find, free_port, listens, pause, signal, tail, user, wait_for};
 
 /// The superuser of every server here; it needs no password.
 const USER: &str = "cairn";
@@ -146,15 +146,18 @@ impl Postgres {
         run(as_its_user(command.arg(self.data())));
     }
 
-    /// The port is kept, so that URLs stay good; only the first time it may be taken by somebody else in between.
+    /// The first time the port may be taken by somebody else in between. Afterwards it is kept, as URLs have it; then what
+    /// is left of the server before may be in the way for a moment.
     fn launch(&mut self) {
-        for attempt in 0..10 {
-            if attempt > 0 || self.port == 0 {
+        let is_first = self.port == 0;
+        for _ in 0..ATTEMPTS {
+            if is_first {
                 self.port = free_port();
             }
             if self.try_launch() {
                 return;
             }
+            pause();
         }
         panic!("PostgreSQL does not start:\n{}", tail(&self.log()));
     }

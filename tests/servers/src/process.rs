@@ -10,6 +10,14 @@ use rustix::process::{Pid, Signal, kill_process};
 /// How long a server may take to start or to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How often a server is started before that is given up.
+pub const ATTEMPTS: usize = 50;
+
+/// The pause between two looks or attempts.
+pub fn pause() {
+    std::thread::sleep(Duration::from_millis(20));
+}
+
 /// Where the binary is, in the path or in one of these folders.
 pub fn find(binary: &str, folders: &[PathBuf]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -28,7 +36,7 @@ pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
         assert!(start.elapsed() < PATIENCE, "{what} after {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(10));
+        pause();
     }
 }
 

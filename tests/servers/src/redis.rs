@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::guardian::Guardian;
-use crate::process::{find, free_port, listens, signal, tail, wait_for};
+use crate::process::{ATTEMPTS, find, free_port, listens, pause, signal, tail, wait_for};
 
 /// A server that keeps nothing on the disk: whatever ends it, it is empty afterwards. It ends when this is dropped.
 #[derive(Debug)]
@@ -84,14 +84,18 @@ impl Redis {
         }
     }
 
+    /// The first time the port may be taken by somebody else in between. Afterwards it is kept, as URLs have it; then what
+    /// is left of the server before may be in the way for a moment.
     fn launch(&mut self) {
-        for attempt in 0..10 {
-            if attempt > 0 || self.port == 0 {
+        let is_first = self.port == 0;
+        for _ in 0..ATTEMPTS {
+            if is_first {
                 self.port = free_port();
             }
             if self.try_launch() {
                 return;
             }
+            pause();
         }
         panic!("Redis does not start:\n{}", tail(&self.folder.path().join("log")));
     }

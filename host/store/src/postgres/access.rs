@@ -4,11 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::PoisonError;
 
 use cairn_model::access::AccessRow;
-use cairn_model::{Access, StreamKey, StreamRef};
+use cairn_model::{Access, StreamKey, StreamRef, ids};
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 use uuid::Uuid;
 
+use super::connect::within;
 use super::types::key;
 use super::{Log, lock, make_derived, rows};
 use crate::error::Error;
@@ -64,17 +65,16 @@ impl Log {
     /// Empties access and claims. Whoever filled them before cannot go on.
     pub(crate) async fn begin_rebuild_facts(&self) -> Result<(), Error> {
         let mut writer = self.writer.lock().await;
-        writer.rest().await;
-        let number = cairn_model::ids::new_id(writer.now());
-        {
-            let mut connection = self.connect.bounded(self.writers.acquire()).await?;
-            make_derived(&mut connection).await?;
-        }
-        let mut transaction = self.begin().await?;
-        lock(&mut transaction).await?;
-        sqlx::raw_sql("TRUNCATE access, claims").execute(&mut *transaction).await?;
-        sqlx::query("UPDATE log_meta SET rebuild = $1").bind(number).execute(&mut *transaction).await?;
-        transaction.commit().await?;
+        let number = ids::new_id(writer.now());
+        within(self.connect.limit, async {
+            make_derived(&mut *self.writers.acquire().await?).await?;
+            let mut transaction = self.writers.begin().await?;
+            lock(&mut transaction).await?;
+            sqlx::raw_sql("TRUNCATE access, claims").execute(&mut *transaction).await?;
+            sqlx::query("UPDATE log_meta SET rebuild = $1").bind(number).execute(&mut *transaction).await?;
+            Ok::<_, Error>(transaction.commit().await?)
+        })
+        .await?;
         writer.facts_intact = false;
         self.published.facts_are(false);
         *self.rebuild.lock().unwrap_or_else(PoisonError::into_inner) = Some(number);
@@ -82,8 +82,6 @@ impl Log {
     }
 
     pub(crate) async fn put_facts(&self, facts: &[Facts]) -> Result<Vec<(StreamKey, String)>, Error> {
-        let mut transaction = self.begin().await?;
-        self.check_rebuild(&mut transaction).await?;
         // One row for each stream: PostgreSQL does not write one twice in a statement.
         let access: HashMap<_, _> = facts
             .iter()
@@ -93,20 +91,27 @@ impl Log {
             .collect();
         let access: Vec<_> =
             access.into_iter().map(|(stream, (version, access))| (stream, version, access)).collect();
-        rows::access(&mut transaction, &access).await?;
-        let refused = put_claims(&mut transaction, facts).await?;
-        transaction.commit().await?;
-        Ok(refused)
+        within(self.connect.limit, async {
+            let mut transaction = self.writers.begin().await?;
+            self.check_rebuild(&mut transaction).await?;
+            rows::access(&mut transaction, &access).await?;
+            let refused = put_claims(&mut transaction, facts).await?;
+            transaction.commit().await?;
+            Ok::<_, Error>(refused)
+        })
+        .await
     }
 
     pub(crate) async fn finish_rebuild_facts(&self) -> Result<(), Error> {
         let mut writer = self.writer.lock().await;
-        writer.rest().await;
-        let mut transaction = self.begin().await?;
-        lock(&mut transaction).await?;
-        self.check_rebuild(&mut transaction).await?;
-        put_sentinels(&mut transaction).await?;
-        transaction.commit().await?;
+        within(self.connect.limit, async {
+            let mut transaction = self.writers.begin().await?;
+            lock(&mut transaction).await?;
+            self.check_rebuild(&mut transaction).await?;
+            put_sentinels(&mut transaction).await?;
+            Ok::<_, Error>(transaction.commit().await?)
+        })
+        .await?;
         writer.facts_intact = true;
         self.published.facts_are(true);
         Ok(())

@@ -39,6 +39,7 @@ impl Connect {
         // Statements find few rows of huge tables, and some plans are made while these are still small.
         let shared = format!(
             "SET search_path = public, pg_temp; SET standard_conforming_strings = on; SET jit = off;
+             SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off;
              SET statement_timeout = {statement}; SET lock_timeout = {lock};
              SET idle_in_transaction_session_timeout = {pause}; SET client_connection_check_interval = 2000;
              SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;

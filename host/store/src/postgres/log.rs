@@ -9,6 +9,7 @@ use sqlx::{Postgres, Row};
 use uuid::Uuid;
 
 use super::Log;
+use super::connect::within;
 use super::types::Moment;
 use crate::error::Error;
 use crate::log::{LogFilter, Names, READ_LIMIT_BYTES, signed, unsigned};
@@ -86,23 +87,26 @@ impl Log {
     }
 
     async fn collect(&self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<RecordedEvent>, Error> {
-        let mut names = Names::default();
-        let mut events = Vec::new();
-        let mut bytes = 0;
-        let mut connection = self.connect.bounded(self.readers.acquire()).await?;
-        let mut rows = query.fetch(&mut *connection);
-        while let Some(row) = self.connect.bounded(rows.try_next()).await? {
-            let event = event(&row, &mut names)?;
-            bytes += event.data.len() + event.metadata.len();
-            events.push(event);
-            if bytes >= READ_LIMIT_BYTES {
-                drop(rows);
-                // The rest of the answer would have to be read before the connection could be used again.
-                connection.close_on_drop();
-                break;
+        within(self.connect.limit, async {
+            let mut names = Names::default();
+            let mut events = Vec::new();
+            let mut bytes = 0;
+            let mut connection = self.readers.acquire().await?;
+            let mut rows = query.fetch(&mut *connection);
+            while let Some(row) = rows.try_next().await? {
+                let event = event(&row, &mut names)?;
+                bytes += event.data.len() + event.metadata.len();
+                events.push(event);
+                if bytes >= READ_LIMIT_BYTES {
+                    drop(rows);
+                    // The rest of the answer would have to be read before the connection could be used again.
+                    connection.close_on_drop();
+                    break;
+                }
             }
-        }
-        Ok(events)
+            Ok::<_, Error>(events)
+        })
+        .await
     }
 
     pub(crate) async fn version_at(&self, stream: &StreamKey, at: Timestamp) -> Result<Version, Error> {

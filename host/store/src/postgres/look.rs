@@ -14,6 +14,9 @@ use super::Log;
 use crate::error::{DatabaseError, Error};
 use crate::log::unsigned;
 
+/// More often it would be a burden and no news.
+const LEAST_PAUSE: Duration = Duration::from_millis(10);
+
 const LOOK: &str = "SELECT (SELECT e.position FROM event_store AS e ORDER BY e.position DESC LIMIT 1),
     EXISTS (SELECT 1 FROM claims AS c WHERE c.claim = '' AND c.tenant = '')
     AND EXISTS (SELECT 1 FROM access AS a WHERE a.id = '00000000-0000-0000-0000-000000000000'
@@ -22,6 +25,7 @@ const LOOK: &str = "SELECT (SELECT e.position FROM event_store AS e ORDER BY e.p
 /// Looks until the log is closed or dropped.
 pub(super) fn keep_looking(log: &Arc<Log>, every: Duration) {
     let log = Arc::downgrade(log);
+    let every = every.max(LEAST_PAUSE);
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(every).await;

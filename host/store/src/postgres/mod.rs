@@ -23,8 +23,8 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 
 use cairn_model::{StreamKey, ids};
+use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
-use sqlx::{Connection, PgTransaction};
 use uuid::Uuid;
 
 use self::connect::{Connect, check_server};
@@ -119,11 +119,6 @@ impl Log {
             self.published.writing_fails(false);
         }
         Ok(())
-    }
-
-    /// Begins a transaction of something that is not an append.
-    async fn begin(&self) -> Result<PgTransaction<'static>, Error> {
-        self.connect.bounded(self.writers.begin()).await
     }
 
     /// Waits for what is running and ends.

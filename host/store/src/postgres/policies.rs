@@ -1,9 +1,11 @@
 //! Keeping what policies remember.
 
 use cairn_model::{Name, Position, StreamKey, StreamRef, Timestamp};
-use sqlx::Row;
-use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::postgres::{PgArguments, PgConnection, PgRow};
+use sqlx::query::Query;
+use sqlx::{Postgres, Row};
 
+use super::connect::within;
 use super::types::Moment;
 use super::{Log, leases};
 use crate::error::Error;
@@ -76,8 +78,8 @@ impl Log {
         reactions: Vec<Reaction>,
         fence: Option<&Fence>,
     ) -> Result<(), Error> {
-        let mut transaction = self.begin().await?;
-        let recording = async {
+        within(self.connect.limit, async {
+            let mut transaction = self.writers.begin().await?;
             leases::check(&mut transaction, fence).await?;
             move_on(&mut transaction, policy, from, to).await?;
             for reaction in &reactions {
@@ -85,13 +87,11 @@ impl Log {
                 put(&mut transaction, policy, reaction).await?;
             }
             Ok::<_, Error>(transaction.commit().await?)
-        };
-        super::connect::within(self.connect.limit, recording).await
+        })
+        .await
     }
 
     pub(crate) async fn complete(&self, entries: &[OutboxKey], fence: Option<&Fence>) -> Result<(), Error> {
-        let mut transaction = self.begin().await?;
-        leases::check(&mut transaction, fence).await?;
         let query = sqlx::query(
             "DELETE FROM policy_outbox AS o USING unnest($1::text[], $2::int8[], $3::int8[]) AS w (policy, position, idx)
              WHERE o.policy = w.policy AND o.position = w.position AND o.idx = w.idx",
@@ -99,8 +99,7 @@ impl Log {
         .bind(entries.iter().map(|entry| &*entry.policy).collect::<Vec<_>>())
         .bind(entries.iter().map(|entry| signed(entry.position)).collect::<Vec<_>>())
         .bind(entries.iter().map(|entry| i64::from(entry.index)).collect::<Vec<_>>());
-        self.connect.bounded(query.execute(&mut *transaction)).await?;
-        self.connect.bounded(transaction.commit()).await
+        self.fenced(query, fence).await
     }
 
     pub(crate) async fn postpone(
@@ -109,8 +108,6 @@ impl Log {
         at: Timestamp,
         fence: Option<&Fence>,
     ) -> Result<(), Error> {
-        let mut transaction = self.begin().await?;
-        leases::check(&mut transaction, fence).await?;
         let query = sqlx::query(
             "UPDATE policy_outbox SET attempts = attempts + 1, at = $1
              WHERE policy = $2 AND position = $3 AND idx = $4",
@@ -119,8 +116,22 @@ impl Log {
         .bind(&*entry.policy)
         .bind(signed(entry.position))
         .bind(i64::from(entry.index));
-        self.connect.bounded(query.execute(&mut *transaction)).await?;
-        self.connect.bounded(transaction.commit()).await
+        self.fenced(query, fence).await
+    }
+
+    /// Runs a statement, if the lease is still held.
+    async fn fenced(
+        &self,
+        query: Query<'_, Postgres, PgArguments>,
+        fence: Option<&Fence>,
+    ) -> Result<(), Error> {
+        within(self.connect.limit, async {
+            let mut transaction = self.writers.begin().await?;
+            leases::check(&mut transaction, fence).await?;
+            query.execute(&mut *transaction).await?;
+            Ok::<_, Error>(transaction.commit().await?)
+        })
+        .await
     }
 }
 

@@ -18,7 +18,7 @@ use super::names::complaint_of_common_table;
 use super::sqlite::place::place;
 
 /// Functions that a statement may call. Each means the same in SQLite and in PostgreSQL.
-pub(super) const FUNCTIONS: [&str; 32] = [
+pub(super) const FUNCTIONS: [&str; 30] = [
     "abs",
     "avg",
     "coalesce",
@@ -26,8 +26,6 @@ pub(super) const FUNCTIONS: [&str; 32] = [
     "count",
     "dense_rank",
     "first_value",
-    "floor",
-    "ceil",
     "lag",
     "last_value",
     "lead",
@@ -326,8 +324,6 @@ impl Visitor for Reader<'_> {
             | Expr::Between { .. }
             | Expr::Like { .. }
             | Expr::Cast { .. }
-            | Expr::Ceil { .. }
-            | Expr::Floor { .. }
             | Expr::Substring { .. }
             | Expr::Trim { .. }
             | Expr::Nested(_)

@@ -213,3 +213,38 @@ pub async fn old_answers_are_taken_away_in_pieces(place: Place) {
     assert!(matches!(gone, Outcome::Stale(_)), "{gone:?}");
     assert!(committed(&store.append_and_wait(command(2505)).await).replayed);
 }
+
+pub async fn tables_dropped_while_running_are_noticed(place: Place) {
+    let store = place.open().await;
+    committed(&store.append_and_wait(append(stream(1), 0)).await);
+    let sql = "DROP TABLE access; DROP TABLE claims; DROP TABLE snapshots";
+    place.tamper(place.either(sql, "DROP TABLE access, claims, snapshots CASCADE")).await;
+    // A statement may fail first; with the next batch the loss is seen.
+    let mut intact = store.facts_intact();
+    while *intact.borrow_and_update() {
+        let refused = store.append_and_wait(append(stream(2), 0)).await;
+        assert!(matches!(refused, Outcome::Unavailable(_)), "{refused:?}");
+    }
+    store.begin_rebuild_facts().await.expect("begins");
+    store.finish_rebuild_facts().await.expect("finishes");
+    committed(&store.append_and_wait(append(stream(2), 0)).await);
+    assert!(store.verify(0).await.expect("verifies").valid);
+}
+
+pub async fn what_the_database_does_not_take_is_refused_alone(place: Place) {
+    let store = place.open().await;
+    let sqlite = "CREATE TRIGGER no_poison BEFORE INSERT ON event_store WHEN NEW.type = 'Poison'
+                  BEGIN SELECT RAISE(ABORT, 'poison'); END";
+    let postgres = "CREATE FUNCTION no_poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                    IF NEW.type = 'Poison' THEN RAISE EXCEPTION 'poison'; END IF; RETURN NEW; END $$;
+                    CREATE TRIGGER no_poison BEFORE INSERT ON event_store FOR EACH ROW EXECUTE FUNCTION no_poison()";
+    place.tamper(place.either(sqlite, postgres)).await;
+    let mut poison = append(stream(2), 0);
+    poison.events[0].event_type = "Poison".into();
+    let outcomes = together(&store, vec![append(stream(1), 0), poison, append(stream(3), 0)]).await;
+    committed(&outcomes[0]);
+    assert!(matches!(outcomes[1], Outcome::Unavailable(_)), "{:?}", outcomes[1]);
+    committed(&outcomes[2]);
+    assert_eq!(store.head(), 2);
+    assert!(store.verify(0).await.expect("verifies").valid);
+}

@@ -184,10 +184,9 @@ async fn a_commit_that_gets_lost_is_looked_up() {
         assert!(proxy.has_lost());
 
         proxy.lose(Lose::Question);
-        let lost = store.append_and_wait(append(stream(number + 2), 0)).await;
-        assert!(proxy.has_lost());
-        assert!(matches!(lost, Outcome::Unavailable(_)), "{lost:?}");
+        // As it is known that it did not happen, it can be done again.
         committed(&store.append_and_wait(append(stream(number + 2), 0)).await);
+        assert!(proxy.has_lost());
     }
     assert_eq!(store.head(), 60);
     assert!(store.verify(0).await.expect("verifies").valid);
@@ -198,7 +197,7 @@ async fn strangers_transactions_delay_nobody() {
     let place = Place::postgres();
     let store = place.open().await;
     let mut stranger = PgConnection::connect(place.database()).await.expect("connects");
-    let begin = "CREATE TABLE own (n int4); BEGIN ISOLATION LEVEL REPEATABLE READ;
+    let begin = "CREATE TABLE own (n int4); COMMIT; BEGIN ISOLATION LEVEL REPEATABLE READ;
                  INSERT INTO own VALUES (1); SELECT count(*) FROM event_store";
     sqlx::raw_sql(begin).execute(&mut stranger).await.expect("begins");
     let append_and_read = async {

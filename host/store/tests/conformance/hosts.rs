@@ -6,6 +6,7 @@ use std::time::Duration;
 use cairn_model::{Access, Read};
 use cairn_servers::Postgres;
 use cairn_store::{Error, Fence, LogFilter, Outcome, PostgresOptions, Stale, Store};
+use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use crate::place::{Place, Saying, append, committed, fill, stream};
@@ -178,4 +179,17 @@ async fn a_server_that_forgets_is_refused() {
     options.postgres =
         Some(PostgresOptions { allow_unsafe_durability: true, ..PostgresOptions::new(place.database()) });
     Store::open(options).await.expect("it is allowed");
+}
+
+#[tokio::test]
+async fn events_are_not_changed_by_accident() {
+    let place = Place::postgres();
+    let store = place.open().await;
+    fill(&store, &stream(1), 0..3).await;
+    let mut stranger = PgConnection::connect(place.database()).await.expect("connects");
+    for sql in ["UPDATE event_store SET data = '{}'", "DELETE FROM event_store", "TRUNCATE event_store"] {
+        let refused = sqlx::raw_sql(sql).execute(&mut stranger).await.expect_err(sql);
+        assert!(refused.to_string().contains("events are not changed"), "{refused}");
+    }
+    assert!(store.verify(0).await.expect("verifies").valid);
 }

@@ -61,6 +61,8 @@ conformance![
     durability::tampering_is_found_where_it_was_done,
     durability::emptied_facts_are_noticed_while_running,
     durability::dropped_facts_are_noticed_at_the_start_and_come_back,
+    durability::tables_dropped_while_running_are_noticed,
+    durability::what_the_database_does_not_take_is_refused_alone,
     reading::the_log_is_filtered_and_paged,
     reading::a_stream_is_read_by_versions_and_times,
     reading::every_stream_is_listed_once,

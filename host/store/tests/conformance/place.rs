@@ -91,6 +91,7 @@ impl Place {
         let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
         if let Some(url) = &self.database {
             let mut connection = PgConnection::connect(url).await.expect("connects");
+            sqlx::raw_sql("SET cairn.change_events = on").execute(&mut connection).await.expect("insists");
             sql.execute(&mut connection).await.expect("tampers");
             return connection.close().await.expect("closes");
         }

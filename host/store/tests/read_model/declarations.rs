@@ -1,5 +1,6 @@
 //! What a projection may declare, and what it is told when it may not.
 
+use cairn_model::Value;
 use cairn_model::manifest::{ColumnType, Projection, Statement};
 use cairn_store::{Error, check_projection};
 
@@ -21,9 +22,7 @@ fn ids() -> Vec<cairn_model::manifest::Column> {
     vec![column("id", ColumnType::Integer)]
 }
 
-#[tokio::test]
-async fn statements_that_are_good() {
-    let reads = [
+const READS: &[&str] = &[
         "SELECT id FROM things",
         "SELECT id FROM things;",
         "-- why\nSELECT id FROM things WHERE name LIKE 'a%' -- end",
@@ -42,27 +41,49 @@ async fn statements_that_are_good() {
         "SELECT id FROM (SELECT id FROM things) AS x",
         "SELECT length(lower(trim(name)) || 'x') + CAST(round(1.5) AS INTEGER) FROM things",
     ];
-    for sql in reads {
-        assert_eq!(of(read("s", sql, Vec::new(), ids())).await, "nothing", "{sql}");
+
+const WRITES: &[&str] = &[
+    "INSERT INTO things (id, name) VALUES ($1, 'x') ON CONFLICT (id) DO UPDATE SET name = excluded.name",
+    "UPDATE things SET name = 'x' WHERE id = $1",
+    "DELETE FROM things WHERE id = $1",
+    "WITH x AS (SELECT b FROM links WHERE a = $1) DELETE FROM things WHERE id IN (SELECT b FROM x)",
+    "INSERT INTO links (a, b) SELECT id, $1 FROM things",
+];
+
+const BATCHES: &[&str] = &[
+    "INSERT INTO things (id) SELECT id FROM input WHERE true ON CONFLICT (id) DO NOTHING",
+    "DELETE FROM things WHERE id IN (SELECT id FROM input)",
+    "UPDATE things SET name = 'x' WHERE (SELECT count(*) FROM input) > 1",
+    "WITH x AS (SELECT id FROM input) INSERT INTO links (a, b) SELECT x.id, t.id FROM x CROSS JOIN things AS t",
+];
+
+/// All of them are checked, opened, and run.
+pub async fn good_statements_run(place: Place) {
+    let named = |kind: &str, number: usize| format!("{kind}_{number}");
+    let mut statements = Vec::new();
+    for (number, sql) in READS.iter().enumerate() {
+        statements.push(read(
+            &named("read", number),
+            sql,
+            Vec::new(),
+            vec![nullable("id", ColumnType::Integer)],
+        ));
     }
-    let writes = [
-        "INSERT INTO things (id, name) VALUES ($1, 'x') ON CONFLICT (id) DO UPDATE SET name = excluded.name",
-        "UPDATE things SET name = 'x' WHERE id = $1",
-        "DELETE FROM things WHERE id = $1",
-        "WITH x AS (SELECT b FROM links WHERE a = $1) DELETE FROM things WHERE id IN (SELECT b FROM x)",
-        "INSERT INTO links (a, b) SELECT id, $1 FROM things",
-    ];
-    for sql in writes {
-        assert_eq!(of(write("s", sql, ids())).await, "nothing", "{sql}");
+    statements
+        .extend(WRITES.iter().enumerate().map(|(number, sql)| write(&named("write", number), sql, ids())));
+    statements
+        .extend(BATCHES.iter().enumerate().map(|(number, sql)| batched(&named("batch", number), sql, ids())));
+    for statement in &statements {
+        assert_eq!(of(statement.clone()).await, "nothing", "{}", statement.sql);
     }
-    let batches = [
-        "INSERT INTO things (id) SELECT id FROM input WHERE true ON CONFLICT (id) DO NOTHING",
-        "DELETE FROM things WHERE id IN (SELECT id FROM input)",
-        "UPDATE things SET name = 'x' WHERE (SELECT count(*) FROM input) > 1",
-        "WITH x AS (SELECT id FROM input) INSERT INTO links (a, b) SELECT x.id, t.id FROM x CROSS JOIN things AS t",
-    ];
-    for sql in batches {
-        assert_eq!(of(batched("s", sql, ids())).await, "nothing", "{sql}");
+    let (_store, model) = place.with(&small(statements)).await;
+    let id = |id: i64| vec![Value::Integer(id)];
+    let writes = (0..WRITES.len()).map(|number| run(&named("write", number), id(1)));
+    let batches =
+        (0..BATCHES.len()).flat_map(|number| [2, 3].map(|key| run(&named("batch", number), id(key))));
+    model.apply(writes.chain(batches).collect(), 0, 0).await.expect("applies");
+    for number in 0..READS.len() {
+        ask(&model, &named("read", number), Vec::new()).await.expect("rows");
     }
 }
 

@@ -56,9 +56,8 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-#[tokio::test]
-async fn random_batches_equal_their_changes_one_by_one() {
-    let (one, two) = (Place::new(), Place::new());
+pub async fn random_batches_equal_their_changes_one_by_one(place: Place) {
+    let (one, two) = (place.fresh(), place);
     let (_a, batches) = one.with(&declared()).await;
     let (_b, singles) = two.with(&declared()).await;
     let mut runner = TestRunner::default();

@@ -41,9 +41,15 @@ fn declared() -> cairn_model::manifest::Projection {
 }
 
 async fn set_access(store: &Store, number: u128, access: Access) {
-    let (version, _) = store.head_of(&stream(number)).await.expect("reads");
+    set_access_of(store, "folder", number, access).await;
+}
+
+/// Appends an event that changes who may do what with an aggregate.
+pub async fn set_access_of(store: &Store, aggregate: &str, number: u128, access: Access) {
+    let stream = StreamKey::new("default", aggregate, Uuid::from_u128(number));
+    let (version, _) = store.head_of(&stream).await.expect("reads");
     let append = Append {
-        stream: stream(number),
+        stream,
         expected: version,
         events: vec![NewEvent { event_type: "Changed".into(), schema_version: 1, data: "{}".to_owned() }],
         metadata: "{}".to_owned(),
@@ -71,7 +77,7 @@ async fn readable(model: &ReadModel, principal: &Principal) -> BTreeSet<u128> {
         .collect()
 }
 
-fn somebody(id: u128, groups: &[&str]) -> Principal {
+pub fn somebody(id: u128, groups: &[&str]) -> Principal {
     Principal {
         id: Uuid::from_u128(id),
         tenant: "default".into(),
@@ -105,9 +111,7 @@ fn access(number: u128) -> impl Strategy<Value = Access> {
     )
 }
 
-#[tokio::test]
-async fn a_list_shows_what_the_model_says() {
-    let place = Place::new();
+pub async fn a_list_shows_what_the_model_says(place: Place) {
     let (store, model) = place.with(&declared()).await;
     let mut runner = TestRunner::default();
     let items = (0..30u128).map(|number| Change::Put {
@@ -143,9 +147,7 @@ async fn a_list_shows_what_the_model_says() {
     }
 }
 
-#[tokio::test]
-async fn a_revoke_is_seen_at_once_and_tenants_do_not_mix() {
-    let place = Place::new();
+pub async fn a_revoke_is_seen_at_once_and_tenants_do_not_mix(place: Place) {
     let (store, model) = place.with(&declared()).await;
     let item = Change::Put {
         table: "items".into(),
@@ -164,9 +166,7 @@ async fn a_revoke_is_seen_at_once_and_tenants_do_not_mix() {
     assert_eq!(readable(&model, &me).await, BTreeSet::new(), "the read model has not moved, the list has");
 }
 
-#[tokio::test]
-async fn a_circle_of_parents_ends() {
-    let place = Place::new();
+pub async fn a_circle_of_parents_ends(place: Place) {
     let (store, model) = place.with(&declared()).await;
     let item = Change::Put {
         table: "items".into(),

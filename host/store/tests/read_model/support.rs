@@ -1,28 +1,106 @@
 //! A store with a read model, and declarations in few words.
 
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use cairn_model::manifest::{AccessMode, Column, ColumnType, Index, OnFailure, Projection, Statement, Table};
 use cairn_model::row::Rows;
-use cairn_model::{Call, Change, Principal, Value};
-use cairn_store::{Options, ReadError, ReadModel, Store};
+use cairn_model::{Call, Change, Lineage, NewEvent, Principal, StreamKey, Value};
+use cairn_servers::Postgres;
+use cairn_store::{
+    Answer, Append, ClaimChanges, Options, Outcome, PostgresOptions, ReadError, ReadModel, Store,
+};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use tempfile::TempDir;
+use uuid::Uuid;
 
+/// The server of this test process. It ends with the process.
+static SERVER: LazyLock<Postgres> = LazyLock::new(|| Postgres::start_with(&["max_connections=400"]));
+
+static DATABASES: AtomicUsize = AtomicUsize::new(0);
+
+/// A data folder, perhaps with a database.
 pub struct Place {
     pub folder: TempDir,
+    database: Option<String>,
 }
 
 impl Place {
-    pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a temporary folder") }
+    pub fn sqlite() -> Self {
+        Self { folder: tempfile::tempdir().expect("a temporary folder"), database: None }
+    }
+
+    pub fn postgres() -> Self {
+        let name = format!("place_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+        SERVER.database(&name);
+        Self { database: Some(name), ..Self::sqlite() }
+    }
+
+    /// Another place of the same kind.
+    pub fn fresh(&self) -> Self {
+        if self.is_postgres() { Self::postgres() } else { Self::sqlite() }
+    }
+
+    pub fn is_postgres(&self) -> bool {
+        self.database.is_some()
+    }
+
+    /// The database's settings, for this user.
+    pub fn settings(&self, user: &str) -> Option<PostgresOptions> {
+        let name = self.database.as_ref()?;
+        Some(PostgresOptions::new(format!("postgres://{user}@127.0.0.1:{}/{name}", SERVER.port())))
+    }
+
+    /// Runs statements on the database as its superuser, and answers what they say.
+    pub fn sql(&self, sql: &str) -> String {
+        SERVER.sql(self.database.as_deref().expect("a database"), sql)
+    }
+
+    /// The same on the database, as somebody else; an error where it refuses.
+    pub async fn sql_as(&self, user: &str, sql: &str) -> Result<String, sqlx::Error> {
+        let settings = self.settings(user).expect("a database");
+        let mut connection = PgConnection::connect(&settings.url).await?;
+        let row = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_optional(&mut connection).await?;
+        Ok(row.map_or_else(String::new, |row| row.try_get(0).unwrap_or_default()))
+    }
+
+    /// Another host's place at the same database.
+    pub fn another_host(&self) -> Self {
+        Self { database: self.database.clone(), ..Self::sqlite() }
     }
 
     pub async fn open(&self) -> Store {
-        Store::open(Options::new(self.folder.path())).await.expect("the store opens")
+        self.try_open(self.settings("cairn")).await.expect("the store opens")
+    }
+
+    pub async fn try_open(&self, postgres: Option<PostgresOptions>) -> Result<Store, cairn_store::Error> {
+        Store::open(Options { postgres, ..Options::new(self.folder.path()) }).await
     }
 
     pub async fn with(&self, projection: &Projection) -> (Store, ReadModel) {
         let store = self.open().await;
         let model = store.open_read_model(projection).await.expect("the read model opens");
         (store, model)
+    }
+}
+
+/// Appends so many events, so that a read model may be at their positions.
+pub async fn fill_log(store: &Store, events: u64) {
+    for number in 0..events {
+        let append = Append {
+            stream: StreamKey::new("default", "file", Uuid::from_u128(u128::from(number) + 1_000_000)),
+            expected: 0,
+            events: vec![NewEvent { event_type: "Made".into(), schema_version: 1, data: "{}".to_owned() }],
+            metadata: "{}".to_owned(),
+            reads: Vec::new(),
+            claims: ClaimChanges::default(),
+            access: None,
+            idempotency: None,
+            record_unchanged: false,
+            answer: Answer::empty(),
+            lineage: Lineage::default(),
+        };
+        assert!(matches!(store.append_and_wait(append).await, Outcome::Committed(_)));
     }
 }
 

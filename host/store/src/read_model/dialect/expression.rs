@@ -1,8 +1,7 @@
 //! Expressions. Everything is put in parentheses, so that no precedence is left to chance.
 
 use sqlparser::ast::{
-    BinaryOperator, CaseWhen, CastKind, CeilFloorKind, DataType, DateTimeField, Expr, Ident, Query,
-    TrimWhereField, UnaryOperator, Value,
+    BinaryOperator, CaseWhen, CastKind, DataType, Expr, Ident, Query, TrimWhereField, UnaryOperator, Value,
 };
 
 use super::scope::{Found, Scope};
@@ -56,14 +55,6 @@ impl Renderer<'_> {
                 Ok(Typed::sure(format!("({}EXISTS ({sql}))", not(*negated)), Type::Boolean))
             }
             Expr::Subquery(subquery) => self.scalar(expr, subquery, scope),
-            Expr::Ceil { expr: value, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) } => {
-                let value = self.of(value, Type::Real, scope)?;
-                Ok(Typed { sql: format!("ceil({})", value.sql), literal: None, ..value })
-            }
-            Expr::Floor { expr: value, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) } => {
-                let value = self.of(value, Type::Real, scope)?;
-                Ok(Typed { sql: format!("floor({})", value.sql), literal: None, ..value })
-            }
             Expr::Substring { expr: text, substring_from: Some(from), substring_for, .. } => {
                 self.substring(text, from, substring_for.as_deref(), scope)
             }

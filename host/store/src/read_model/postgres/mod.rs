@@ -11,6 +11,9 @@ mod session;
 mod texts;
 mod values;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,13 +65,14 @@ impl Tables {
         schema::build(&self.host, &self.compiled, &self.texts, self.log_id, anew).await
     }
 
-    /// Makes anew what is missing.
-    async fn repair(&self) -> Result<(), Error> {
+    /// Makes anew what is missing, as an error says that something is.
+    async fn repair(&self, error: &sqlx::Error) -> Result<(), Error> {
         let schema = &self.compiled.schema;
-        tracing::warn!(%schema, "a read model is missing or damaged; it is built anew");
         self.host.ensure().await?;
-        let is_whole = schema::prepare(&self.host, &self.compiled, &self.texts).await.is_ok();
-        self.build(!is_whole).await?;
+        // What does not read well any more is not worth looking at.
+        let is_damaged = code(error).is_some_and(|code| code.starts_with("XX"));
+        let built = self.build(is_damaged).await?;
+        tracing::warn!(%schema, %error, ?built, "something of a read model is missing; it is made anew");
         Ok(())
     }
 
@@ -80,7 +84,7 @@ impl Tables {
         self.open_or_closed()?;
         match self.stored_position().await {
             Err(error) if is_gap(&error) => {
-                self.repair().await?;
+                self.repair(&error).await?;
                 Ok(self.stored_position().await?)
             }
             position => Ok(position?),
@@ -98,8 +102,12 @@ impl Tables {
         let applied = apply::apply(self, ops, step).await;
         match applied {
             Err(ApplyError::Store(Error::Database(error))) if is_gap(&error.0) => {
-                self.repair().await?;
+                self.repair(&error.0).await?;
                 let actual = self.stored_position().await?;
+                if actual == step.from {
+                    // Nothing is known to be other than before.
+                    return Err(ApplyError::Store(Error::Database(error)));
+                }
                 Err(ApplyError::Fenced { expected: step.from, actual })
             }
             applied => applied,

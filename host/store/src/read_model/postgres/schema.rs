@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cairn_model::manifest::Table;
 use sqlx::{AssertSqlSafe, Column, Executor, PgConnection, Row, SqlSafeStr, Statement, TypeInfo};
 use uuid::Uuid;
 
@@ -76,15 +77,18 @@ async fn fits(
     if !made {
         return Ok(false);
     }
-    for table in &compiled.tables {
-        let name = format!("{}.{}", quoted(&compiled.schema), quoted(&table.declared.name));
-        let made: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
-            .bind(name)
-            .fetch_one(&mut *connection)
-            .await?;
-        if !made {
-            return Ok(false);
-        }
+    let found: Option<String> = sqlx::query_scalar(
+        "SELECT string_agg(concat_ws(' ', c.relname, a.attname, t.typname, a.attnotnull), ', '
+            ORDER BY c.relname, a.attnum)
+         FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid JOIN pg_type AS t ON t.oid = a.atttypid
+         WHERE c.relnamespace = to_regnamespace($1) AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
+         AND c.relname <> 'projection_positions'",
+    )
+    .bind(quoted(&compiled.schema))
+    .fetch_one(&mut *connection)
+    .await?;
+    if found.unwrap_or_default() != outline(compiled) {
+        return Ok(false);
     }
     // Another host may have projected what this one has not seen yet: what counts is the log itself.
     let sql = format!(
@@ -96,6 +100,20 @@ async fn fits(
     Ok(row.try_get::<&str, _>(0)? == log_id.to_string()
         && row.try_get::<&str, _>(1)? == form(compiled)
         && row.try_get::<i64, _>(2)? <= row.try_get::<i64, _>(3)?)
+}
+
+/// The columns of all tables, as `fits` finds them.
+fn outline(compiled: &Compiled) -> String {
+    let mut tables: Vec<&Table> = compiled.tables.iter().map(|table| &table.declared).collect();
+    tables.sort_by(|a, b| a.name.cmp(&b.name));
+    let columns = tables.iter().flat_map(|table| {
+        table.columns.iter().map(|column| {
+            let (sql_type, not_null) =
+                (Type::from(column.column_type).sql(), if column.nullable { "f" } else { "t" });
+            format!("{} {} {sql_type} {not_null}", table.name, column.name)
+        })
+    });
+    columns.collect::<Vec<_>>().join(", ")
 }
 
 async fn drop_schema(connection: &mut PgConnection, schema: &str) -> Result<(), Error> {

@@ -39,7 +39,7 @@ impl Reading {
         tables.open_or_closed()?;
         let (open, position) = match Open::begin(&tables, principal).await {
             Err(error) if is_gap(&error) => {
-                tables.repair().await?;
+                tables.repair(&error).await?;
                 Open::begin(&tables, principal).await?
             }
             begun => begun?,
@@ -59,7 +59,7 @@ impl Reading {
         let first = self.attempt(index, params, limits).await;
         let read = match first {
             Err(Failure::Database(error)) if is_gap(&error) => {
-                tables.repair().await.map_err(ReadError::Store)?;
+                tables.repair(&error).await.map_err(ReadError::Store)?;
                 self.attempt(index, params, limits).await
             }
             read => read,
