@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_bus::Bus;
-use cairn_model::Clock;
+use cairn_model::{Clock, ids};
 use cairn_store::Store;
 use cairn_wasm::Engine;
 use tokio::net::TcpListener;
@@ -16,11 +16,14 @@ use crate::auth::Keys;
 use crate::command::{self, Commands};
 use crate::config::Config;
 use crate::facts;
+use crate::housekeeping;
 use crate::http::{self, accept};
+use crate::leases::Leases;
 use crate::plugins::{self, Registry};
 use crate::policy::{self, Surroundings};
 use crate::projection::Projections;
 use crate::query::Queries;
+use crate::relay::{self, Publisher};
 
 /// The file in the data folder that names the address while the host listens.
 const LISTEN_FILE: &str = "listen";
@@ -40,6 +43,9 @@ pub enum Error {
     /// The administrator's key.
     #[error(transparent)]
     Keys(#[from] crate::auth::Error),
+    /// The bus.
+    #[error(transparent)]
+    Bus(#[from] cairn_bus::Error),
     /// The address.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -69,9 +75,13 @@ pub async fn run(config: Config, clock: Clock, stop: CancellationToken) -> Resul
         move |source| Error::Data { path, source }
     };
     std::fs::create_dir_all(&data).map_err(failed(&data))?;
-    let store =
-        Store::open(cairn_store::Options { clock: clock.clone(), ..cairn_store::Options::new(&data) })
-            .await?;
+    let options = cairn_store::Options {
+        clock: clock.clone(),
+        postgres: config.database.postgres(),
+        read_connections: config.database.read_connections,
+        ..cairn_store::Options::new(&data)
+    };
+    let store = Store::open(options).await?;
     let keys = Keys::open(store.clone(), &data).await?;
     let engine = Engine::new(cairn_wasm::Limits::default())?;
     let generation = plugins::activate(&engine, &store, &clock, &data, &config.plugin).await?;
@@ -83,10 +93,21 @@ pub async fn run(config: Config, clock: Clock, stop: CancellationToken) -> Resul
 
     let tasks = TaskTracker::new();
     let quiet = CancellationToken::new();
-    let bus = Bus::in_process();
-    tasks.spawn(relay(store.clone(), bus.clone(), quiet.clone()));
+    let leases = Leases::new(store.clone(), ids::new_id(clock.now()));
+    let bus = if config.redis.url.is_empty() {
+        Bus::in_process()
+    } else {
+        let bus = Bus::redis(&config.redis, store.log_id())?;
+        let publisher = Publisher::new(config.redis.clone(), store.clone(), bus.clone(), clock.clone());
+        tasks.spawn(publisher.run(leases.clone(), quiet.clone()));
+        bus
+    };
+    tasks.spawn(relay::announce(store.clone(), bus.clone(), quiet.clone()));
+    tasks.spawn(relay::look(store.clone(), bus.clone(), quiet.clone()));
+    let keep = Duration::from_secs(3_600 * u64::from(config.limits.idempotency_hours));
+    tasks.spawn(housekeeping::run(store.clone(), clock.clone(), keep, quiet.clone()));
     tasks.spawn(facts::keep(store.clone(), registry.clone(), quiet.clone()));
-    let projections = Projections::start(store.clone(), &generation, &bus, &tasks, &quiet).await?;
+    let projections = Projections::start(store.clone(), &generation, &bus, &leases, &tasks, &quiet).await?;
     let limits = &config.limits;
     let command_limits = command::Limits {
         in_flight: limits.in_flight,
@@ -141,16 +162,4 @@ pub async fn run(config: Config, clock: Clock, stop: CancellationToken) -> Resul
     store.close().await;
     tracing::info!("stopped");
     Ok(())
-}
-
-/// From the log to the bus: says how far the log reaches, whenever it grew.
-async fn relay(store: Store, bus: Bus, stop: CancellationToken) {
-    let mut committed = store.committed();
-    loop {
-        bus.announce(*committed.borrow_and_update());
-        tokio::select! {
-            changed = committed.changed() => if changed.is_err() { return },
-            () = stop.cancelled() => return,
-        }
-    }
 }

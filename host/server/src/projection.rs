@@ -1,6 +1,6 @@
 //! The read side's engine: events from the log through the guest into read models, each event exactly once.
 //!
-//! One task runs a projection: it reads a page of the log, asks the guest once for the changes of the whole page, and
+//! One host runs a projection, under a lease; the others follow how far it is. One task runs it: it reads a page of the log, asks the guest once for the changes of the whole page, and
 //! commits rows and position in one transaction. What fails is tried again with growing pauses, and nothing is skipped.
 
 use std::collections::BTreeMap;
@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use cairn_bus::Bus;
 use cairn_model::manifest::{Manifest, Projection};
 use cairn_model::{Change, Name, Position, Principal, RecordedEvent};
-use cairn_store::{LogFilter, ReadModel, Session, Store};
+use cairn_store::{Fence, LogFilter, ReadModel, Session, Store};
 use cairn_wasm::Component;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::leases::Leases;
 use crate::plugins::Generation;
 use crate::problem::{Code, Problem};
 
@@ -25,6 +26,9 @@ const PAGE: u32 = 2_000;
 /// How long events gather while nobody waits for them: a step for each single event would cost several times as much, at
 /// the expense of the commands.
 const GATHER: Duration = Duration::from_millis(10);
+/// How often a host looks how far another one is that runs the projection: while nobody waits, and while somebody does.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOK_AWAITED: Duration = Duration::from_millis(5);
 /// The first pause after a failure; it doubles up to `PAUSE_MAX`.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// The longest pause.
@@ -77,6 +81,7 @@ impl Projections {
         store: Store,
         generation: &Generation,
         bus: &Bus,
+        leases: &Leases,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Result<Self, cairn_store::Error> {
@@ -92,7 +97,15 @@ impl Projections {
                 model,
                 error: Mutex::new(None),
             });
-            tasks.spawn(projection.clone().run(store.clone(), bus.clone(), stop.clone()));
+            let (leases, stop) = (leases.clone(), stop.clone());
+            let (running_here, store, bus) = (projection.clone(), store.clone(), bus.clone());
+            tasks.spawn(async move {
+                let lease = format!("projection/{}", running_here.spec.name);
+                let follow = || running_here.clone().follow();
+                let run =
+                    |fence: Fence, lost| running_here.clone().run(fence.epoch, store.clone(), bus.clone(), lost);
+                leases.hold(&lease, &stop, follow, run).await;
+            });
             running.insert(spec.name.clone(), projection);
         }
         Ok(Self { store, running: Arc::new(running) })
@@ -165,7 +178,7 @@ impl Projections {
             // Somebody has taken the tables away since; what is remembered of them is put right.
             let projection = self.find(name)?;
             let at = session.position();
-            projection.position.send_if_modified(|reached| std::mem::replace(reached, at) != at);
+            projection.moved(at);
         }
     }
 
@@ -191,9 +204,33 @@ impl Running {
         }
     }
 
-    async fn run(self: Arc<Self>, store: Store, bus: Bus, stop: CancellationToken) {
+    /// Learns how far the host is that runs the projection, often while somebody waits.
+    async fn follow(self: Arc<Self>) {
+        let mut awaited = self.awaited.subscribe();
+        loop {
+            match self.model.position().await {
+                Ok(position) => self.moved(position),
+                Err(error) => tracing::warn!(projection = %self.spec.name, %error, "its position cannot be read"),
+            }
+            let at = *self.position.borrow();
+            let pause = if *awaited.borrow() > at { LOOK_AWAITED } else { LOOK_EVERY };
+            // Whichever comes first; the sender lives as long as `self`.
+            let _ = tokio::time::timeout(pause, awaited.changed()).await;
+        }
+    }
+
+    /// The rows are at this position now.
+    fn moved(&self, position: Position) {
+        self.position.send_if_modified(|at| std::mem::replace(at, position) != position);
+    }
+
+    async fn run(self: Arc<Self>, epoch: u64, store: Store, bus: Bus, stop: CancellationToken) {
         let mut wakes = bus.subscribe();
         let mut pause = PAUSE_MIN;
+        // Another host may have been at it.
+        if let Ok(position) = self.model.position().await {
+            self.moved(position);
+        }
         loop {
             let at = *self.position.borrow();
             let awake = tokio::select! {
@@ -204,10 +241,10 @@ impl Running {
             if newest - at < Position::from(PAGE) {
                 self.gather(at).await;
             }
-            match self.step(&store, at).await {
+            match self.step(epoch, &store, at).await {
                 Ok(reached) => {
                     pause = PAUSE_MIN;
-                    self.position.send_replace(reached);
+                    self.moved(reached);
                     self.note(None);
                 }
                 Err(error) => {
@@ -220,7 +257,7 @@ impl Running {
                     pause = (pause * 2).min(PAUSE_MAX);
                     // The tables say where to go on, whatever was remembered: somebody may have taken them away.
                     if let Ok(position) = self.model.position().await {
-                        self.position.send_replace(position);
+                        self.moved(position);
                     }
                 }
             }
@@ -235,12 +272,12 @@ impl Running {
     }
 
     /// Brings the next page of the log into the tables and says which position they have then.
-    async fn step(self: &Arc<Self>, store: &Store, at: Position) -> Result<Position, anyhow::Error> {
+    async fn step(self: &Arc<Self>, epoch: u64, store: &Store, at: Position) -> Result<Position, anyhow::Error> {
         let events = store.read_log(LogFilter { after: at, limit: PAGE, ..LogFilter::default() }).await?;
         let Some(to) = events.last().map(|event| event.position) else { return Ok(at) };
         let wanted: Vec<RecordedEvent> = events.into_iter().filter(|event| self.wants(event)).collect();
         let changes = if wanted.is_empty() { Vec::new() } else { self.project(wanted).await? };
-        self.model.apply(changes, at, to).await?;
+        self.model.apply_under(epoch, changes, at, to).await?;
         Ok(to)
     }
 
