@@ -200,7 +200,8 @@ pub struct Limits {
     pub query_wait_ms: u64,
     /// How long open requests may go on after a stop was asked for. Default 10 s.
     pub shutdown_ms: u64,
-    /// How many policies may stand between a caller and a command. Default 16.
+    /// How many policies may stand between a caller and a command. Default 1,024: what goes through nested things level by
+    /// level takes one for each, and the host follows chains of 1,000.
     pub causation_depth: u32,
     /// Threads that decide. Default 4.
     pub workers: usize,
@@ -240,7 +241,7 @@ impl Default for Limits {
             page_items: 1_000,
             query_wait_ms: 60_000,
             shutdown_ms: 10_000,
-            causation_depth: 16,
+            causation_depth: 1_024,
             workers: 4,
             idempotency_hours: 48,
         }

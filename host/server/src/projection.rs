@@ -102,8 +102,9 @@ impl Projections {
             tasks.spawn(async move {
                 let lease = format!("projection/{}", running_here.spec.name);
                 let follow = || running_here.clone().follow();
-                let run =
-                    |fence: Fence, lost| running_here.clone().run(fence.epoch, store.clone(), bus.clone(), lost);
+                let run = |fence: Fence, lost| {
+                    running_here.clone().run(fence.epoch, store.clone(), bus.clone(), lost)
+                };
                 leases.hold(&lease, &stop, follow, run).await;
             });
             running.insert(spec.name.clone(), projection);
@@ -210,7 +211,9 @@ impl Running {
         loop {
             match self.model.position().await {
                 Ok(position) => self.moved(position),
-                Err(error) => tracing::warn!(projection = %self.spec.name, %error, "its position cannot be read"),
+                Err(error) => {
+                    tracing::warn!(projection = %self.spec.name, %error, "its position cannot be read")
+                }
             }
             let at = *self.position.borrow();
             let pause = if *awaited.borrow() > at { LOOK_AWAITED } else { LOOK_EVERY };
@@ -272,7 +275,12 @@ impl Running {
     }
 
     /// Brings the next page of the log into the tables and says which position they have then.
-    async fn step(self: &Arc<Self>, epoch: u64, store: &Store, at: Position) -> Result<Position, anyhow::Error> {
+    async fn step(
+        self: &Arc<Self>,
+        epoch: u64,
+        store: &Store,
+        at: Position,
+    ) -> Result<Position, anyhow::Error> {
         let events = store.read_log(LogFilter { after: at, limit: PAGE, ..LogFilter::default() }).await?;
         let Some(to) = events.last().map(|event| event.position) else { return Ok(at) };
         let wanted: Vec<RecordedEvent> = events.into_iter().filter(|event| self.wants(event)).collect();

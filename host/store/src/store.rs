@@ -248,6 +248,23 @@ impl Store {
         on_log!(&*self.inner.backend, log => log.revoke_key(id, self.inner.clock.now()).await)
     }
 
+    /// The bytes of a component that was kept under their SHA-256.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn component(&self, digest: Hash) -> Result<Option<Vec<u8>>, Error> {
+        on_log!(&*self.inner.backend, log => log.component(digest).await)
+    }
+
+    /// Keeps a component under the SHA-256 of its bytes.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn save_component(&self, bytes: &[u8]) -> Result<(), Error> {
+        let (digest, now) = (Hash::of(bytes), self.inner.clock.now());
+        on_log!(&*self.inner.backend, log => log.save_component(digest, bytes, now).await)
+    }
+
     /// The position up to which a policy has reacted; 0 if it never has.
     ///
     /// # Errors

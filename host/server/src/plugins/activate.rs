@@ -1,8 +1,8 @@
 //! From files to a generation: load, check, record in the log, keep a copy.
 //!
 //! Which components are active is a fold over the host's own streams, one for each plugin
-//! (`cairn.plugin/<UUIDv5 of the name>` in the tenant `cairn`). The component's bytes are kept in
-//! `<data>/plugins/<digest>.wasm`, so a host that is started without `--plugin` goes on with what was active.
+//! (`cairn.plugin/<UUIDv5 of the name>` in the tenant `cairn`). The component's bytes are kept beside the log, so every
+//! host that is started without `--plugin` goes on with what was active.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,10 +51,6 @@ impl<'a> Loader<'a> {
         Self { engine, store, clock, data }
     }
 
-    fn folder(&self) -> PathBuf {
-        self.data.join("plugins")
-    }
-
     async fn load(&self, path: &Path, bytes: Vec<u8>) -> Result<Arc<Plugin>, Error> {
         let (engine, cache) = (self.engine.clone(), self.data.join("cache"));
         let component = tokio::task::spawn_blocking(move || Component::load(&engine, &bytes, Some(&cache)))
@@ -65,31 +61,15 @@ impl<'a> Loader<'a> {
     }
 
     async fn load_kept(&self, activation: &Activation) -> Result<Arc<Plugin>, Error> {
-        let path = self.folder().join(format!("{}.wasm", activation.digest));
-        match tokio::fs::read(&path).await {
-            Ok(bytes) => self.load(&path, bytes).await,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        let digest = Hash::parse(&activation.digest)
+            .ok_or_else(|| Error::Record(format!("`{}` is no digest", activation.digest)))?;
+        match self.store.component(digest).await? {
+            Some(bytes) => self.load(Path::new(&activation.name), bytes).await,
+            None => {
                 let (name, digest) = (activation.name.clone(), activation.digest.clone());
-                Err(Error::Missing { name, digest, path })
+                Err(Error::Missing { name, digest })
             }
-            Err(source) => Err(Error::File { path, source }),
         }
-    }
-
-    /// Keeps the component's bytes under their digest; written aside first, so a crash leaves no half of a file.
-    async fn keep(&self, bytes: &[u8]) -> Result<(), Error> {
-        let folder = self.folder();
-        let path = folder.join(format!("{}.wasm", Hash::of(bytes)));
-        if tokio::fs::try_exists(&path).await.unwrap_or(false) {
-            return Ok(());
-        }
-        let aside = path.with_extension("part");
-        let failed = |source| Error::File { path: path.clone(), source };
-        tokio::fs::create_dir_all(&folder).await.map_err(failed)?;
-        tokio::fs::write(&aside, bytes).await.map_err(failed)?;
-        tokio::fs::File::open(&aside).await.map_err(failed)?.sync_all().await.map_err(failed)?;
-        tokio::fs::rename(&aside, &path).await.map_err(failed)?;
-        tokio::fs::File::open(&folder).await.map_err(failed)?.sync_all().await.map_err(failed)
     }
 
     /// The last activation of every plugin, in the order of those.
@@ -190,7 +170,7 @@ pub async fn activate(
     plugins.extend(fresh.iter().map(|(plugin, _)| plugin.clone()));
     Generation::new(number, plugins.clone())?;
     for (plugin, bytes) in &fresh {
-        loader.keep(bytes).await?;
+        store.save_component(bytes).await?;
         let digest = plugin.component.digest().to_string();
         if active.iter().any(|old| *old.name == *plugin.manifest().name && old.digest == digest) {
             continue;

@@ -108,17 +108,15 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
-    /// The component is active according to the log, but its file is gone.
+    /// The component is active according to the log, but its bytes are not there: the log was imported.
     #[error(
-        "plugin `{name}` is active with digest {digest}, but {path} is missing: start with --plugin FILE once"
+        "plugin `{name}` is active with digest {digest}, but its component is not here: start with --plugin FILE once"
     )]
     Missing {
         /// The plugin.
         name: String,
         /// Its digest.
         digest: String,
-        /// Where it should be.
-        path: std::path::PathBuf,
     },
     /// The log could not be read.
     #[error(transparent)]

@@ -4,6 +4,7 @@
 //! nothing to do with the log's order. Times are `timestamptz`, ids `uuid`, data and metadata `text`, never `jsonb`.
 
 mod access;
+mod components;
 mod connect;
 mod facts;
 mod idempotency;

@@ -1,6 +1,7 @@
 //! The log on SQLite: a file in the data folder, one connection that writes and a pool of connections that cannot.
 
 mod access;
+mod components;
 mod fetch;
 mod idempotency;
 mod keys;

@@ -1,15 +1,41 @@
 //! Keeping what policies remember.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use cairn_model::stream::parse_id;
 use cairn_model::{Name, Position, StreamKey, StreamRef, Timestamp};
 use sqlx::Row;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::sqlite::SqliteRow;
 
 use super::log::{signed, unsigned};
+use super::multi::{MultiRow, Script};
 use super::{Log, leases};
 use crate::error::Error;
 use crate::lease::Fence;
 use crate::policies::{OutboxEntry, OutboxKey, Reaction, ReactionCommand};
+
+static COMMANDS: LazyLock<MultiRow> = LazyLock::new(|| {
+    MultiRow::insert(
+        "INSERT INTO policy_outbox (policy, position, idx, stage, tenant, aggregate, id, command, payload, at,
+         on_behalf_of, correlation_id, depth)",
+        13,
+        0,
+        "",
+    )
+});
+
+static DONE: LazyLock<MultiRow> = LazyLock::new(|| {
+    MultiRow::new("DELETE FROM policy_outbox WHERE (policy, position, idx) IN (VALUES ", 3, ")")
+});
+
+static STATE: LazyLock<MultiRow> = LazyLock::new(|| {
+    MultiRow::insert("INSERT OR REPLACE INTO policy_states (policy, tenant, aggregate, id, state)", 5, 0, "")
+});
+
+static NO_STATE: LazyLock<MultiRow> = LazyLock::new(|| {
+    MultiRow::new("DELETE FROM policy_states WHERE (policy, tenant, aggregate, id) IN (VALUES ", 4, ")")
+});
 
 impl Log {
     pub(crate) async fn policy_position(&self, policy: &str) -> Result<Position, Error> {
@@ -139,12 +165,10 @@ impl Log {
             .bind(signed(to))
             .execute(&mut *transaction)
             .await?;
-        for reaction in reactions {
-            state(&mut transaction, policy, &reaction).await?;
-            for (index, command) in (0i64..).zip(&reaction.commands) {
-                put(&mut transaction, policy, &reaction, index, command).await?;
-            }
-        }
+        let mut script = Script::default();
+        states(&mut script, policy, &reactions);
+        commands(&mut script, policy, &reactions);
+        script.execute(&mut transaction).await?;
         Ok(transaction.commit().await?)
     }
 
@@ -152,14 +176,11 @@ impl Log {
         let mut writer = self.turn().await;
         let mut transaction = writer.begin().await?;
         leases::check(&mut transaction, fence).await?;
-        for entry in entries {
-            sqlx::query("DELETE FROM policy_outbox WHERE policy = ? AND position = ? AND idx = ?")
-                .bind(entry.policy.clone())
-                .bind(signed(entry.position))
-                .bind(i64::from(entry.index))
-                .execute(&mut *transaction)
-                .await?;
-        }
+        let mut script = Script::default();
+        script.rows(&DONE, entries, |row, _, entry| {
+            row.bind(entry.policy.clone()).bind(signed(entry.position)).bind(i64::from(entry.index));
+        });
+        script.execute(&mut transaction).await?;
         Ok(transaction.commit().await?)
     }
 
@@ -185,52 +206,44 @@ impl Log {
     }
 }
 
-async fn state(connection: &mut SqliteConnection, policy: &Name, reaction: &Reaction) -> Result<(), Error> {
-    let query = match &reaction.state {
-        Some(_) => sqlx::query(
-            "INSERT INTO policy_states (policy, tenant, aggregate, id, state) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (policy, tenant, aggregate, id) DO UPDATE SET state = excluded.state",
-        ),
-        None => sqlx::query(
-            "DELETE FROM policy_states WHERE policy = ?1 AND tenant = ?2 AND aggregate = ?3 AND id = ?4",
-        ),
-    };
-    query
-        .bind(policy.clone())
-        .bind(reaction.stream.tenant.clone())
-        .bind(reaction.stream.aggregate.clone())
-        .bind(reaction.stream.id.to_string())
-        .bind(reaction.state.clone())
-        .execute(connection)
-        .await?;
-    Ok(())
+/// Of several reactions about one stream the last one's state stays.
+fn states(script: &mut Script, policy: &Name, reactions: &[Reaction]) {
+    let last: HashMap<&StreamKey, &Option<String>> =
+        reactions.iter().map(|reaction| (&reaction.stream, &reaction.state)).collect();
+    let (kept, gone): (Vec<_>, Vec<_>) = last.into_iter().partition(|(_, state)| state.is_some());
+    script.rows(&STATE, kept, |row, _, (stream, state)| {
+        row.bind(policy.clone())
+            .bind(stream.tenant.clone())
+            .bind(stream.aggregate.clone())
+            .bind(stream.id.to_string())
+            .bind(state.as_deref());
+    });
+    script.rows(&NO_STATE, gone, |row, _, (stream, _)| {
+        row.bind(policy.clone())
+            .bind(stream.tenant.clone())
+            .bind(stream.aggregate.clone())
+            .bind(stream.id.to_string());
+    });
 }
 
-async fn put(
-    connection: &mut SqliteConnection,
-    policy: &Name,
-    reaction: &Reaction,
-    index: i64,
-    command: &ReactionCommand,
-) -> Result<(), Error> {
-    sqlx::query(
-        "INSERT INTO policy_outbox (policy, position, idx, stage, tenant, aggregate, id, command, payload, at,
-         on_behalf_of, correlation_id, depth) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(policy.clone())
-    .bind(signed(reaction.event))
-    .bind(index)
-    .bind(i64::from(command.stage))
-    .bind(reaction.stream.tenant.clone())
-    .bind(command.target.aggregate.clone())
-    .bind(command.target.id.to_string())
-    .bind(command.command.clone())
-    .bind(command.payload.clone())
-    .bind(command.at.map(|at| at.to_string()))
-    .bind(command.on_behalf_of.map(|id| id.to_string()))
-    .bind(command.correlation_id.clone())
-    .bind(i64::from(command.depth))
-    .execute(connection)
-    .await?;
-    Ok(())
+fn commands(script: &mut Script, policy: &Name, reactions: &[Reaction]) {
+    let all: Vec<_> = reactions
+        .iter()
+        .flat_map(|reaction| (0i64..).zip(&reaction.commands).map(move |(index, it)| (reaction, index, it)))
+        .collect();
+    script.rows(&COMMANDS, all, |row, _, (reaction, index, command)| {
+        row.bind(policy.clone())
+            .bind(signed(reaction.event))
+            .bind(index)
+            .bind(i64::from(command.stage))
+            .bind(reaction.stream.tenant.clone())
+            .bind(command.target.aggregate.clone())
+            .bind(command.target.id.to_string())
+            .bind(command.command.clone())
+            .bind(&command.payload)
+            .bind(command.at.map(|at| at.to_string()))
+            .bind(command.on_behalf_of.map(|id| id.to_string()))
+            .bind(&command.correlation_id)
+            .bind(i64::from(command.depth));
+    });
 }
