@@ -9,6 +9,7 @@ mod build;
 mod demo;
 mod plugins;
 mod serve;
+mod servers;
 mod shell;
 mod test;
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use crate::{plugins, shell};
+use crate::{plugins, servers, shell};
 
 /// How to test.
 #[derive(clap::Args)]
@@ -90,6 +90,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         report.step("licences", |_| deny(&["licenses", "bans", "sources"]));
         report.step("advisories", |_| advisories());
     }
+    report.step("servers", |_| servers::provide().map(|()| Outcome::Passed));
     report.step("plugins", |_| {
         plugins::build()?;
         plugins::build_guests()?;
