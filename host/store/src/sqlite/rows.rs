@@ -51,22 +51,25 @@ pub(super) async fn write(
     recorded_at: Timestamp,
 ) -> Result<(), Error> {
     events(connection, &writes.events, recorded_at).await?;
-    let (put, freed): (Vec<_>, Vec<_>) = writes.claims.iter().partition(|(_, holder)| holder.is_some());
+    let (put, freed): (Vec<_>, Vec<_>) = writes.claims.iter().partition(|claim| claim.holder.is_some());
     for (range, mut query) in FREED.chunks(freed.len()) {
-        for (key, _) in &freed[range] {
-            query = query.bind(key.tenant.clone()).bind(key.claim.clone());
+        for claim in &freed[range] {
+            query = bind_claim(query, &claim.key);
         }
         query.execute(&mut *connection).await?;
     }
     for (range, mut query) in CLAIMS.chunks(put.len()) {
-        for (key, holder) in &put[range] {
-            if let Some(holder) = holder {
-                query = bind_claim(query, key).bind(holder.aggregate.clone()).bind(holder.id.to_string());
+        for claim in &put[range] {
+            if let Some(holder) = &claim.holder {
+                query =
+                    bind_claim(query, &claim.key).bind(holder.aggregate.clone()).bind(holder.id.to_string());
             }
         }
         query.execute(&mut *connection).await?;
     }
-    access(connection, &writes.access).await?;
+    let changed: Vec<_> =
+        writes.access.iter().map(|write| (write.stream, write.version, write.access)).collect();
+    access(connection, &changed).await?;
     kept(connection, &writes.kept, recorded_at).await
 }
 
