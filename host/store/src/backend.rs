@@ -15,7 +15,7 @@ use crate::{postgres, sqlite};
 #[derive(Debug)]
 pub(crate) enum Backend {
     /// In a file of the data folder.
-    Sqlite(sqlite::Log),
+    Sqlite(Box<sqlite::Log>),
     /// In a database that other hosts may use too.
     Postgres(Arc<postgres::Log>),
 }
@@ -37,7 +37,7 @@ impl Backend {
     pub async fn open(options: &Options) -> Result<Self, Error> {
         let folder = Folder::take(&options.data).await?;
         Ok(match &options.postgres {
-            None => Self::Sqlite(sqlite::Log::open(folder, options).await?),
+            None => Self::Sqlite(Box::new(sqlite::Log::open(folder, options).await?)),
             Some(settings) => Self::Postgres(postgres::Log::open(folder, options, settings).await?),
         })
     }

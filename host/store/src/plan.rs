@@ -87,15 +87,36 @@ pub(crate) struct EventRow<'a> {
     pub hash: Hash,
 }
 
+/// A claim with its holder from now on.
+#[derive(Debug)]
+pub(crate) struct ClaimWrite {
+    pub key: ClaimKey,
+    /// Whether it is in the log's tables already.
+    pub is_there: bool,
+    /// `None`: it became free.
+    pub holder: Option<StreamRef>,
+}
+
+/// A stream's access from now on.
+#[derive(Debug)]
+pub(crate) struct AccessWrite<'a> {
+    pub stream: &'a StreamKey,
+    /// Whether the log's tables have an access of the stream already.
+    pub is_there: bool,
+    /// The version at which it changed.
+    pub version: Version,
+    pub access: &'a Access,
+}
+
 /// What the log has to be given, and nothing of it if not all.
 #[derive(Debug, Default)]
 pub(crate) struct Writes<'a> {
     /// New events.
     pub events: Vec<EventRow<'a>>,
-    /// Claims with their holders from now on; `None` for those that became free.
-    pub claims: Vec<(ClaimKey, Option<StreamRef>)>,
+    /// Claims whose holder changed, once each.
+    pub claims: Vec<ClaimWrite>,
     /// Streams whose access changed, once each.
-    pub access: Vec<(&'a StreamKey, Version, &'a Access)>,
+    pub access: Vec<AccessWrite<'a>>,
     /// New kept answers.
     pub kept: Vec<(KeptKey, Kept)>,
 }
@@ -272,8 +293,14 @@ impl<'a> Planner<'a> {
         }
         head.position = self.tail.position;
         if let Some(access) = &append.access {
+            let is_there = head.access_version > 0;
             head.access_version = head.version;
-            self.change_access(&append.stream, head.version, access);
+            self.change_access(AccessWrite {
+                stream: &append.stream,
+                is_there,
+                version: head.version,
+                access,
+            });
         }
         self.change_claims(append);
         self.facts.heads.insert(append.stream.clone(), head);
@@ -319,12 +346,16 @@ impl<'a> Planner<'a> {
         self.writes.kept.push((key, kept));
     }
 
-    fn change_access(&mut self, stream: &'a StreamKey, version: Version, access: &'a Access) {
-        match self.access_index.entry(stream) {
-            Entry::Occupied(index) => self.writes.access[*index.get()] = (stream, version, access),
+    fn change_access(&mut self, write: AccessWrite<'a>) {
+        match self.access_index.entry(write.stream) {
+            Entry::Occupied(index) => {
+                let first = &mut self.writes.access[*index.get()];
+                // What is in the tables was seen by the first change of the batch.
+                *first = AccessWrite { is_there: first.is_there, ..write };
+            }
             Entry::Vacant(index) => {
                 index.insert(self.writes.access.len());
-                self.writes.access.push((stream, version, access));
+                self.writes.access.push(write);
             }
         }
     }
@@ -360,7 +391,7 @@ impl<'a> Planner<'a> {
         for (key, before) in self.claimed {
             let holder = self.facts.claims.get(&key).cloned();
             if holder != before {
-                self.writes.claims.push((key, holder));
+                self.writes.claims.push(ClaimWrite { key, is_there: before.is_some(), holder });
             }
         }
         Plan {

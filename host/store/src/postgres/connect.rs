@@ -18,6 +18,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a new connection may take at most.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How many statements stay prepared on each.
+const STATEMENTS: usize = 256;
+
 /// A connection that nobody has used for so long is asked whether it still is one.
 const TRUST: Duration = Duration::from_secs(1);
 
@@ -34,8 +37,10 @@ pub(super) struct Connect {
 
 impl Connect {
     pub fn new(settings: &PostgresOptions) -> Result<Self, Error> {
-        let options =
-            PgConnectOptions::from_str(&settings.url)?.application_name("cairn").disable_statement_logging();
+        let options = PgConnectOptions::from_str(&settings.url)?
+            .application_name("cairn")
+            .statement_cache_capacity(STATEMENTS)
+            .disable_statement_logging();
         // Statements find few rows of huge tables, and some plans are made while these are still small.
         let shared = format!(
             "SET search_path = public, pg_temp; SET standard_conforming_strings = on; SET jit = off;

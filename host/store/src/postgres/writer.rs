@@ -85,6 +85,8 @@ impl Writer {
             Err(Failure::NotWritten(error))
                 if is_about_content(&error) && appends.len() + snapshots.len() > 1 =>
             {
+                // Perhaps it is what is remembered that is wrong.
+                self.heads.clear();
                 self.write_one_by_one(appends, &error).await
             }
             Err(failure) => refuse(appends, &failure),

@@ -23,12 +23,14 @@ impl Log {
     ) -> Result<(), Error> {
         let mut writer = self.turn().await;
         let mut transaction = writer.begin().await?;
-        sqlx::query("INSERT INTO components (digest, bytes, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
-            .bind(digest.0.as_slice())
-            .bind(bytes)
-            .bind(now.to_string())
-            .execute(&mut *transaction)
-            .await?;
+        sqlx::query(
+            "INSERT INTO components (digest, bytes, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+        )
+        .bind(digest.0.as_slice())
+        .bind(bytes)
+        .bind(now.to_string())
+        .execute(&mut *transaction)
+        .await?;
         Ok(transaction.commit().await?)
     }
 }

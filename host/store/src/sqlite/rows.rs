@@ -49,19 +49,21 @@ static KEPT: LazyLock<MultiRow> = LazyLock::new(|| {
 pub(super) fn write(script: &mut Script, writes: &Writes<'_>, recorded_at: Timestamp) {
     let recorded_at: Arc<str> = recorded_at.to_string().into();
     events(script, &writes.events, &recorded_at);
-    let freed: Vec<_> = writes.claims.iter().filter(|(_, holder)| holder.is_none()).collect();
-    script.rows(&FREED, freed, |row, _, (key, _)| {
-        row.bind(&*key.tenant).bind(&key.claim);
+    let freed: Vec<_> = writes.claims.iter().filter(|claim| claim.holder.is_none()).collect();
+    script.rows(&FREED, freed, |row, _, claim| {
+        row.bind(&*claim.key.tenant).bind(&claim.key.claim);
     });
     let put: Vec<_> = writes
         .claims
         .iter()
-        .filter_map(|(key, holder)| holder.as_ref().map(|holder| (key, holder)))
+        .filter_map(|claim| claim.holder.as_ref().map(|holder| (&claim.key, holder)))
         .collect();
     script.rows(&CLAIMS, put, |row, _, (key, holder)| {
         row.bind(&*key.tenant).bind(&key.claim).bind(&*holder.aggregate).bind(holder.id.to_string());
     });
-    access(script, &writes.access);
+    let changed: Vec<_> =
+        writes.access.iter().map(|write| (write.stream, write.version, write.access)).collect();
+    access(script, &changed);
     kept(script, &writes.kept, &recorded_at);
 }
 

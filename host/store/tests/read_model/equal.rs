@@ -245,7 +245,7 @@ fn samples() -> Vec<Vec<Value>> {
                 Value::Integer(numbers[id % numbers.len()]),
                 Value::Real(reals[id % reals.len()]),
                 Value::Text(texts[id % texts.len()].to_owned()),
-                Value::Boolean(id % 3 == 0),
+                Value::Boolean(id.is_multiple_of(3)),
                 Value::Timestamp(Timestamp::from_micros(times[id % times.len()])),
                 Value::Text(uuid),
                 Value::Text(format!("{{\"a\":[{id},null,\"ä\\u0000\"]}}")),

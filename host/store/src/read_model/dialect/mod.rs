@@ -5,10 +5,14 @@
 //! backslashes, how wide an integer literal is, which collation a text has. So every expression gets a type here, and is
 //! written anew with all of that said. What has no type, or would mean two things, is refused for both, with its place.
 
+mod compare;
 mod expression;
+mod from;
 mod function;
 mod query;
 mod scope;
+mod select;
+mod sort;
 mod types;
 mod write;
 

@@ -20,6 +20,12 @@ pub(super) const UNSEALED: &str = "ZC001";
 /// How long a query's statement may take, unless its session says otherwise.
 pub(super) const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a batch of changes is waited for: longer than the server lets a statement run.
+pub(super) const APPLY_LIMIT: Duration = Duration::from_secs(330);
+
+/// How much longer than a query's time its answer is waited for.
+pub(super) const GRACE: Duration = Duration::from_secs(5);
+
 /// Connections that write read models.
 const KEEPER_CONNECTIONS: u32 = 8;
 
@@ -42,9 +48,10 @@ const HOST_SQL: &str = include_str!("host.sql");
 const HOST_FORM: &str = "cairn host schema 1";
 
 /// Whatever else the session or the role sets: names mean one thing, texts of backslashes too. A commit need not be on the
-/// disk: position and rows are lost together.
+/// disk: position and rows are lost together. Statements change few rows of tables that may be huge, and that grow faster
+/// than PostgreSQL counts them.
 const KEEPER_SETTINGS: &str = "SET search_path = pg_catalog, pg_temp; SET standard_conforming_strings = on;
-    SET jit = off; SET plan_cache_mode = force_custom_plan; SET synchronous_commit = off;
+    SET jit = off; SET plan_cache_mode = force_custom_plan; SET synchronous_commit = off; SET enable_seqscan = off;
     SET statement_timeout = '300s'; SET lock_timeout = '30s';
     SET idle_in_transaction_session_timeout = '60s'";
 
@@ -159,6 +166,17 @@ impl Login {
         let inner = Sha256::new().chain_update(&self.secret).chain_update(words.as_bytes()).finalize();
         Hash(Sha256::new().chain_update(&self.secret).chain_update(inner).finalize().into()).to_string()
     }
+}
+
+/// Waits for a server's answer, but not for ever: what the server itself limits it may not be there to limit.
+pub(super) async fn within<T, E: From<sqlx::Error>>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| {
+        let late = std::io::Error::new(std::io::ErrorKind::TimedOut, "the server does not answer");
+        Err(sqlx::Error::Io(late).into())
+    })
 }
 
 /// Takes the lock under which things are made, until the transaction ends.

@@ -16,7 +16,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use cairn_model::chain::Hash;
 use cairn_model::{Name, Position};
@@ -42,12 +42,44 @@ pub(super) struct Tables {
     compiled: Arc<Compiled>,
     texts: Texts,
     closed: AtomicBool,
+    growth: Growth,
+}
+
+/// When PostgreSQL is told to count the rows anew: its own counting comes late for tables that are being filled, and its
+/// plans are made for tables that are still small.
+#[derive(Debug)]
+struct Growth {
+    /// Changes since it was told.
+    changes: AtomicU64,
+    /// With how many it is told again.
+    next: AtomicU64,
+}
+
+/// After so many changes the rows are counted the first time; each time after twice as many.
+const FIRST_COUNT: u64 = 1000;
+
+impl Growth {
+    const fn new() -> Self {
+        Self { changes: AtomicU64::new(0), next: AtomicU64::new(FIRST_COUNT) }
+    }
+
+    /// Notes changes. Whether it is time.
+    fn is_due(&self, changes: u64) -> bool {
+        let next = self.next.load(Ordering::Relaxed);
+        if self.changes.fetch_add(changes, Ordering::Relaxed) + changes < next {
+            return false;
+        }
+        self.changes.store(0, Ordering::Relaxed);
+        self.next.store(next.saturating_mul(2), Ordering::Relaxed);
+        true
+    }
 }
 
 impl Tables {
     pub async fn open(host: Arc<Host>, log_id: Uuid, compiled: Arc<Compiled>) -> Result<Self, Error> {
         let texts = Texts::new(&compiled);
-        let tables = Self { host, log_id, compiled, texts, closed: AtomicBool::new(false) };
+        let tables =
+            Self { host, log_id, compiled, texts, closed: AtomicBool::new(false), growth: Growth::new() };
         tables.host.ensure().await?;
         let built = tables.build(false).await?;
         match schema::prepare(&tables.host, &tables.compiled, &tables.texts).await {
@@ -99,7 +131,8 @@ impl Tables {
 
     pub async fn apply(&self, ops: Vec<Op>, step: Step) -> Result<(), ApplyError> {
         self.open_or_closed()?;
-        let applied = apply::apply(self, ops, step).await;
+        let changes = ops.len() as u64;
+        let applied = host::within(host::APPLY_LIMIT, apply::apply(self, ops, step)).await;
         match applied {
             Err(ApplyError::Store(Error::Database(error))) if is_gap(&error.0) => {
                 self.repair(&error.0).await?;
@@ -110,7 +143,21 @@ impl Tables {
                 }
                 Err(ApplyError::Fenced { expected: step.from, actual })
             }
-            applied => applied,
+            Ok(()) => {
+                if self.growth.is_due(changes) {
+                    self.count().await;
+                }
+                Ok(())
+            }
+            refused => refused,
+        }
+    }
+
+    /// Lets PostgreSQL count the rows. Without it everything works, only perhaps slowly.
+    async fn count(&self) {
+        let counted = sqlx::raw_sql(AssertSqlSafe(self.texts.count.clone())).execute(&self.host.keeper);
+        if let Err(error) = host::within(host::APPLY_LIMIT, counted).await {
+            tracing::warn!(schema = %self.compiled.schema, %error, "the rows of a read model were not counted");
         }
     }
 

@@ -8,7 +8,7 @@ use cairn_model::{Position, Principal};
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, Postgres, Transaction};
 
-use super::host::QUERY_TIMEOUT;
+use super::host::{GRACE, QUERY_TIMEOUT, within};
 use super::values::{bind, decode};
 use super::{Tables, code, is_gap};
 use crate::error::Error;
@@ -75,7 +75,7 @@ impl Reading {
             Some(open) => open,
             None => self.begin_again().await?,
         };
-        let rows = open.rows(&self.tables, index, params, limits).await;
+        let rows = within(limits.timeout + GRACE, open.rows(&self.tables, index, params, limits)).await;
         // A transaction in which a statement failed takes no other.
         if !matches!(rows, Err(Failure::Database(_))) {
             self.open = Some(open);
@@ -95,6 +95,10 @@ impl Reading {
 
 impl Open {
     async fn begin(tables: &Tables, principal: &Principal) -> Result<(Self, Position), sqlx::Error> {
+        within(QUERY_TIMEOUT + GRACE, Self::begin_now(tables, principal)).await
+    }
+
+    async fn begin_now(tables: &Tables, principal: &Principal) -> Result<(Self, Position), sqlx::Error> {
         let mut transaction =
             tables.host.queries().begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         let (caller, seal) = tables.host.sealed(principal);

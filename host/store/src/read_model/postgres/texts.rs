@@ -22,6 +22,8 @@ pub(super) struct Texts {
     pub lock: Arc<str>,
     /// Moves the position to `$1`, the epoch to `$2`.
     pub advance: Arc<str>,
+    /// Lets PostgreSQL count the rows of all tables.
+    pub count: Arc<str>,
     /// Goes back to the beginning.
     pub rewind: Arc<str>,
 }
@@ -50,10 +52,19 @@ impl Texts {
             position: format!("SELECT position FROM {positions}").into(),
             lock: format!("SELECT position, epoch, form, log_id FROM {positions} FOR UPDATE").into(),
             advance: format!("UPDATE {positions} SET position = $1::int8, epoch = $2::int8").into(),
+            count: count(compiled).into(),
             rewind: format!("UPDATE {positions} SET position = 0").into(),
             positions,
         }
     }
+}
+
+fn count(compiled: &Compiled) -> String {
+    let tables = compiled.tables.iter().map(|table| table.declared.name.as_ref());
+    let tables = tables.chain(["projection_positions"]);
+    let names: Vec<String> =
+        tables.map(|name| format!("{}.{}", quoted(&compiled.schema), quoted(name))).collect();
+    format!("ANALYZE {}", names.join(", "))
 }
 
 fn table_texts(schema: &str, table: &Table) -> TableTexts {
