@@ -1,12 +1,14 @@
 //! Who ends a server when the test process cannot.
 
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 /// Reads the pids to kill, one a line (a later line replaces the one before, an empty one means none); at the end of its input it kills the last one,
 /// waits, and removes the folder.
 const SCRIPT: &str = r#"
+    trap '' HUP INT TERM
     pid=
     while read -r line; do pid=$line; done
     if [ -n "$pid" ]; then
@@ -35,6 +37,8 @@ impl Guardian {
         let mut process = Command::new("/bin/sh")
             .args(["-c", SCRIPT, "guardian"])
             .arg(folder)
+            // Whoever signals the test's process group must not hit it too.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
