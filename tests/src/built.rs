@@ -37,7 +37,7 @@ fn find(variable: &str, path: &str, build: &[&str]) -> PathBuf {
 }
 
 /// The host: `CAIRN_BIN`, or target/debug/cairn.
-pub(crate) fn cairn() -> PathBuf {
+pub fn cairn() -> PathBuf {
     find("CAIRN_BIN", "debug/cairn", &["build", "--package", "cairn"])
 }
 

@@ -22,7 +22,7 @@ mod random;
 
 use std::time::{Duration, Instant};
 
-pub use built::{files_import, files_plugin, guest};
+pub use built::{cairn, files_import, files_plugin, guest};
 pub use client::{Answer, Client};
 pub use dump::{all_items, copy_folder, read_model, sqlite};
 pub use host::{Builder, TestHost};

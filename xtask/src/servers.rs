@@ -25,7 +25,10 @@ pub fn provide() -> anyhow::Result<()> {
     }
     let names = missing.join(" and ");
     if !shell::works(Command::new("apt-get").arg("--version")) || !is_root() {
-        bail!("{names} must be installed for the tests, for instance with `sudo apt-get install {}`", missing.join(" "));
+        bail!(
+            "{names} must be installed for the tests, for instance with `sudo apt-get install {}`",
+            missing.join(" ")
+        );
     }
     eprintln!("installing {names}");
     let install = || {

@@ -402,8 +402,26 @@ mod tests {
     }
 
     #[test]
-    fn what_this_version_cannot_do_is_said() {
-        let flags = Flags { database: Some("postgres://127.0.0.1/cairn".into()), ..Flags::default() };
-        assert!(read(flags, &[]).expect_err("no PostgreSQL").to_string().contains("SQLite only"));
+    fn a_url_alone_and_a_table_say_the_same() {
+        let url = "postgres://127.0.0.1/cairn";
+        let flags = Flags { database: Some(url.into()), ..Flags::default() };
+        assert_eq!(read(flags, &[]).expect("by a flag").database.url, url);
+        assert_eq!(
+            read(Flags::default(), &[("CAIRN_DATABASE", url)]).expect("by a variable").database.url,
+            url
+        );
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("cairn.toml");
+        for text in [format!("database = \"{url}\"\n"), format!("[database]\nurl = \"{url}\"\n")] {
+            std::fs::write(&path, text).expect("written");
+            let flags = Flags { config: Some(path.clone()), ..Flags::default() };
+            assert_eq!(read(flags, &[]).expect("by a file").database.url, url);
+        }
+    }
+
+    #[test]
+    fn what_no_host_can_use_is_said() {
+        let flags = Flags { database: Some("mysql://127.0.0.1/cairn".into()), ..Flags::default() };
+        assert!(read(flags, &[]).expect_err("no PostgreSQL").to_string().contains("postgres://"));
     }
 }

@@ -106,7 +106,12 @@ pub async fn run(config: Config, clock: Clock, stop: CancellationToken) -> Resul
     tasks.spawn(relay::look(store.clone(), bus.clone(), quiet.clone()));
     let keep = Duration::from_secs(3_600 * u64::from(config.limits.idempotency_hours));
     tasks.spawn(housekeeping::run(store.clone(), clock.clone(), keep, quiet.clone()));
-    tasks.spawn(facts::keep(store.clone(), registry.clone(), quiet.clone()));
+    let keeper = (store.clone(), registry.clone(), leases.clone(), quiet.clone());
+    tasks.spawn(async move {
+        let (store, registry, leases, stop) = keeper;
+        let keep = |_, lost| facts::keep(store.clone(), registry.clone(), lost);
+        leases.hold("facts", &stop, std::future::pending, keep).await;
+    });
     let projections = Projections::start(store.clone(), &generation, &bus, &leases, &tasks, &quiet).await?;
     let limits = &config.limits;
     let command_limits = command::Limits {
@@ -122,7 +127,7 @@ pub async fn run(config: Config, clock: Clock, stop: CancellationToken) -> Resul
         bus: bus.clone(),
         clock: clock.clone(),
     };
-    policy::start(&generation, &surroundings, &tasks, &quiet).await?;
+    policy::start(&generation, &surroundings, &leases, &tasks, &quiet);
 
     let services = http::Services {
         commands: commands.clone(),
@@ -131,6 +136,7 @@ pub async fn run(config: Config, clock: Clock, stop: CancellationToken) -> Resul
         registry,
         store: store.clone(),
         keys,
+        data: data.clone(),
         limits: http::Limits {
             body_bytes: limits.body_bytes,
             body_timeout: Duration::from_millis(limits.body_timeout_ms),

@@ -15,3 +15,4 @@ pub mod problem;
 pub mod projection;
 pub mod query;
 pub mod relay;
+pub mod transfer;

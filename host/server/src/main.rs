@@ -1,5 +1,7 @@
 //! The binary `cairn`.
 
+mod cli;
+
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,6 +30,10 @@ struct Cli {
 enum Command {
     /// Run a host. Every flag is also a key of cairn.toml and a CAIRN_… variable; flags win.
     Serve(Serve),
+    /// Write the whole log as lines of JSON, while no host runs on the data folder.
+    Export(cli::Export),
+    /// Take a log in that was exported, or the rest of one, while no host runs on the data folder.
+    Import(cli::Import),
 }
 
 #[derive(Debug, clap::Args)]
@@ -61,8 +67,12 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 fn main() -> ExitCode {
-    let Command::Serve(serve) = Cli::parse().command;
-    match start(serve) {
+    let done = match Cli::parse().command {
+        Command::Serve(serve) => start(serve),
+        Command::Export(export) => offline(cli::export(export)),
+        Command::Import(import) => offline(cli::import(import)),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("cairn: {error:#}");
@@ -87,6 +97,16 @@ fn start(serve: Serve) -> anyhow::Result<()> {
         stop_on_signal(stop.clone())?;
         Ok(cairn::host::run(config, Clock::System, stop).await?)
     })
+}
+
+/// Runs a command that is about no host: what it logs is only what goes wrong.
+fn offline(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
 }
 
 /// SIGTERM and SIGINT ask the host to finish what is under way; a second one ends it at once.

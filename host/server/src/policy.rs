@@ -1,26 +1,29 @@
 //! Policies (process managers): events in, commands out, each command exactly once in effect.
 //!
-//! Two tasks run a policy. One reads the log, asks the guest what to do about an event, and stores commands, state and
-//! position in one transaction. The other sends what is stored, stage by stage, each command under an idempotency
+//! Two tasks run a policy. One reads the log page by page, asks the guest what to do about each event (`page`), and stores
+//! the commands, states and position of many events in one transaction. The other sends what is stored, stage by stage, each command under an idempotency
 //! key of its own, and takes it off the list when it is settled. A crash between the two repeats and loses nothing: what
 //! was stored is sent again, and a command that had its effect answers from its record. A command that the host cannot
 //! carry out now is put off, longer each time, and holds up only the later stages of its own event.
+
+mod page;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_bus::Bus;
 use cairn_model::manifest::Policy;
-use cairn_model::row::Rows;
-use cairn_model::{Clock, Metadata, Name, Permissions, Position, Principal, RecordedEvent, Timestamp, ids};
-use cairn_store::{LogFilter, OutboxEntry, OutboxKey, Reaction, ReactionCommand, Session, Store};
-use cairn_wasm::{Component, GuestContext, PolicyCommand, PolicyOutcome};
+use cairn_model::{Clock, Name, Position, Principal, RecordedEvent, Timestamp, ids};
+use cairn_store::{Fence, LogFilter, OutboxEntry, OutboxKey, Reaction, Store};
+use cairn_wasm::Component;
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::page::Page;
 use crate::command::{Cause, Commands, Request};
+use crate::leases::Leases;
 use crate::plugins::Generation;
 use crate::problem::Code;
 use crate::projection::{Projections, concerns};
@@ -29,10 +32,8 @@ use crate::projection::{Projections, concerns};
 const PAGE: u32 = 1_000;
 /// After how many events without a reaction the position is stored all the same.
 const POSITION_EVERY: u64 = 10_000;
-/// How often a guest may ask for more rows about one event.
-const ROUNDS: usize = 16;
-/// How long one wait for the projection lasts before it is said in the log that it is behind.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// From how many commands on the reactions so far are stored, rather than with more of them: nobody else writes meanwhile.
+const COMMANDS_AT_ONCE: usize = 5_000;
 /// How many commands of a stage are under way at once.
 const SENDING: usize = 32;
 /// How many stored commands are looked at at once.
@@ -70,64 +71,118 @@ struct Running {
     commands: Commands,
     clock: Clock,
     stored: Notify,
+    /// The right under which it writes.
+    fence: Fence,
+    /// The lease is lost, or the host stops.
     stop: CancellationToken,
 }
 
-/// Starts the policies of the generation. A policy that is new to this log begins at its end: what happened before
-/// it was there is not its business.
-///
-/// # Errors
-/// When the store cannot be read.
-pub async fn start(
+/// Starts the policies of the generation, each under a lease: one host runs it. A policy that is new to this log begins at its
+/// present end: what happened before it was there is not its business.
+pub fn start(
     generation: &Generation,
     surroundings: &Surroundings,
+    leases: &Leases,
     tasks: &TaskTracker,
     stop: &CancellationToken,
-) -> Result<(), cairn_store::Error> {
-    let store = &surroundings.store;
+) {
+    let beginning = surroundings.store.head();
     for (plugin, spec) in generation.policies() {
         let plugin_name = plugin.manifest().name.clone();
-        let policy = Arc::new(Running {
-            key: format!("{plugin_name}/{}", spec.name).into(),
-            plugin: plugin_name,
-            spec: spec.clone(),
-            component: plugin.component.clone(),
-            store: store.clone(),
-            projections: surroundings.projections.clone(),
-            commands: surroundings.commands.clone(),
-            clock: surroundings.clock.clone(),
-            stored: Notify::new(),
-            stop: stop.clone(),
+        let key: Name = format!("{plugin_name}/{}", spec.name).into();
+        let (surroundings, spec, component) = (surroundings.clone(), spec.clone(), plugin.component.clone());
+        let (leases, stop) = (leases.clone(), stop.clone());
+        tasks.spawn(async move {
+            let lease = format!("policy/{key}");
+            let run = |fence: Fence, lost: CancellationToken| {
+                let policy = Arc::new(Running {
+                    key: key.clone(),
+                    plugin: plugin_name.clone(),
+                    spec: spec.clone(),
+                    component: component.clone(),
+                    store: surroundings.store.clone(),
+                    projections: surroundings.projections.clone(),
+                    commands: surroundings.commands.clone(),
+                    clock: surroundings.clock.clone(),
+                    stored: Notify::new(),
+                    fence,
+                    stop: lost,
+                });
+                policy.run(beginning, surroundings.bus.clone())
+            };
+            leases.hold(&lease, &stop, std::future::pending, run).await;
         });
-        let mut at = store.policy_position(&policy.key).await?;
-        if at == 0 && store.head() > 0 {
-            at = store.head();
-            store.record_reactions(&policy.key, 0, at, Vec::new()).await?;
-        }
-        tasks.spawn(policy.clone().watch(at, surroundings.bus.clone()));
-        tasks.spawn(policy.send());
     }
-    Ok(())
+}
+
+/// What became of storing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Went {
+    /// The policy is where it was to be.
+    On,
+    /// It is somewhere else, and the page at hand is of no use any more.
+    Elsewhere,
+}
+
+/// How far a policy is.
+#[derive(Clone, Copy)]
+struct Place {
+    /// The position in the store.
+    stored: Position,
+    /// The last position that was looked at; what is between the two was not the policy's business.
+    at: Position,
 }
 
 impl Running {
-    /// Follows the log from `stored`, the position in the store.
-    async fn watch(self: Arc<Self>, mut stored: Position, bus: Bus) {
+    /// Runs the policy until the lease is lost.
+    async fn run(self: Arc<Self>, beginning: Position, bus: Bus) {
+        let mut pause = PAUSE_MIN;
+        let at = loop {
+            match self.begin(beginning).await {
+                Ok(at) => break at,
+                Err(error) => {
+                    tracing::error!(policy = %self.key, %error, "a policy cannot begin");
+                    if self.rest(&mut pause).await.is_none() {
+                        return;
+                    }
+                }
+            }
+        };
+        tokio::join!(self.clone().watch(at, bus), self.clone().send());
+    }
+
+    /// Where the policy goes on; a new one at `beginning`.
+    async fn begin(&self, beginning: Position) -> Result<Position, cairn_store::Error> {
+        let at = self.store.policy_position(&self.key).await?;
+        if at > 0 || beginning == 0 {
+            return Ok(at);
+        }
+        self.store.record_reactions(&self.key, 0, beginning, Vec::new(), Some(&self.fence)).await?;
+        Ok(beginning)
+    }
+
+    /// Follows the log from `stored`, the position in the store. A stop interrupts it wherever it is: what is not stored yet
+    /// is done again after the next start.
+    async fn watch(self: Arc<Self>, stored: Position, bus: Bus) {
         let mut wakes = bus.subscribe();
-        let mut at = stored;
+        let mut place = Place { stored, at: stored };
         let mut pause = PAUSE_MIN;
         loop {
             let awake = tokio::select! {
-                awake = wakes.beyond(at) => awake,
+                awake = wakes.beyond(place.at) => awake,
                 () = self.stop.cancelled() => return,
             };
             if awake.is_none() {
                 return;
             }
-            match self.step(&mut stored, &mut at).await {
+            let stepped = tokio::select! {
+                stepped = self.step(&mut place) => stepped,
+                () = self.stop.cancelled() => return,
+            };
+            match stepped {
                 Ok(()) => pause = PAUSE_MIN,
                 Err(error) => {
-                    tracing::error!(policy = %self.key, position = at, %error, "a policy cannot go on");
+                    tracing::error!(policy = %self.key, position = place.at, %error, "a policy cannot go on");
                     if self.rest(&mut pause).await.is_none() {
                         return;
                     }
@@ -136,97 +191,103 @@ impl Running {
         }
     }
 
-    async fn step(&self, stored: &mut Position, at: &mut Position) -> Result<(), anyhow::Error> {
+    /// Looks at the next page of the log.
+    async fn step(&self, place: &mut Place) -> Result<(), anyhow::Error> {
         let events =
-            self.store.read_log(LogFilter { after: *at, limit: PAGE, ..LogFilter::default() }).await?;
-        for event in &events {
-            let wanted = |name: &str| self.spec.events.iter().any(|own| **own == *name);
-            let mine = concerns(self.component.manifest(), event, wanted);
-            if mine {
-                let reaction = self.react(event).await?;
-                self.store.record_reactions(&self.key, *stored, event.position, vec![reaction]).await?;
-                *stored = event.position;
-                self.stored.notify_one();
+            self.store.read_log(LogFilter { after: place.at, limit: PAGE, ..LogFilter::default() }).await?;
+        let Some(end) = events.last().map(|event| event.position) else { return Ok(()) };
+        let mine: Vec<RecordedEvent> = events.into_iter().filter(|event| self.wants(event)).collect();
+        let went = match mine.last() {
+            Some(last) => {
+                let page = Page::new(self, last.position);
+                self.react_to(page, &mine, place).await?
             }
-            *at = event.position;
+            None => Went::On,
+        };
+        if went == Went::Elsewhere {
+            return Ok(());
         }
-        if *at - *stored >= POSITION_EVERY {
-            self.store.record_reactions(&self.key, *stored, *at, Vec::new()).await?;
-            *stored = *at;
+        place.at = end;
+        if place.at - place.stored >= POSITION_EVERY {
+            self.record(place, end, Vec::new()).await?;
         }
         Ok(())
     }
 
-    /// Asks the guest what to do about an event. What it reads contains at least the event itself.
-    async fn react(&self, event: &RecordedEvent) -> Result<Reaction, anyhow::Error> {
-        let metadata = event.read_metadata()?;
-        let context = Arc::new(self.context(event, &metadata));
-        let state = self.store.policy_state(&self.key, &event.stream).await?;
-        let event = Arc::new(event.clone());
-        let mut session = None;
-        let mut answers: Vec<Rows> = Vec::new();
-        for _ in 0..ROUNDS {
-            let (component, name, state) = (self.component.clone(), self.spec.name.clone(), state.clone());
-            let (context, about) = (context.clone(), event.clone());
-            let blocking = move || {
-                let outcome =
-                    component.react(&context, &name, &about, state.as_deref().map(str::as_bytes), &answers);
-                (outcome, answers)
-            };
-            let (outcome, back) = tokio::task::spawn_blocking(blocking).await?;
-            answers = back;
-            let calls = match outcome? {
-                PolicyOutcome::Done(done) => {
-                    let commands =
-                        done.commands.into_iter().map(|command| outbox(command, &metadata)).collect();
-                    let (stream, state) = (event.stream.clone(), done.state.as_deref().map(text));
-                    return Ok(Reaction { event: event.position, stream, state, commands });
+    fn wants(&self, event: &RecordedEvent) -> bool {
+        let wanted = |name: &str| self.spec.events.iter().any(|own| **own == *name);
+        concerns(self.component.manifest(), event, wanted)
+    }
+
+    /// Reacts to events of a page and stores that, in parts. If one of them cannot be reacted to, what came before it is
+    /// stored all the same.
+    async fn react_to(
+        &self,
+        mut page: Page<'_>,
+        events: &[RecordedEvent],
+        place: &mut Place,
+    ) -> Result<Went, anyhow::Error> {
+        let (mut reactions, mut commands) = (Vec::new(), 0);
+        let mut failure = None;
+        for event in events {
+            match page.react(event).await {
+                Ok(reaction) => {
+                    commands += reaction.commands.len();
+                    reactions.push(reaction);
                 }
-                PolicyOutcome::Read(calls) => calls,
-            };
-            let session = match &mut session {
-                Some(session) => session,
-                none => none.insert(self.session_at(&metadata.tenant, event.position).await?),
-            };
-            for call in &calls {
-                answers.push(session.read(call).await?);
+                Err(error) => {
+                    failure = Some(error);
+                    break;
+                }
+            }
+            if commands >= COMMANDS_AT_ONCE {
+                commands = 0;
+                if self.record(place, event.position, std::mem::take(&mut reactions)).await?
+                    == Went::Elsewhere
+                {
+                    return Ok(Went::Elsewhere);
+                }
             }
         }
-        anyhow::bail!(
-            "{} at position {} asked for rows more than {ROUNDS} times",
-            self.spec.name,
-            event.position
-        )
+        if let Some(last) = reactions.last().map(|reaction| reaction.event) {
+            let went = self.record(place, last, reactions).await?;
+            if went == Went::Elsewhere {
+                return Ok(went);
+            }
+        }
+        failure.map_or(Ok(Went::On), Err)
+    }
+
+    /// Stores reactions and that the policy is at `to` with them.
+    async fn record(
+        &self,
+        place: &mut Place,
+        to: Position,
+        reactions: Vec<Reaction>,
+    ) -> Result<Went, cairn_store::Error> {
+        match self.store.record_reactions(&self.key, place.stored, to, reactions, Some(&self.fence)).await {
+            Ok(()) => {
+                *place = Place { stored: to, at: to };
+                self.stored.notify_one();
+                Ok(Went::On)
+            }
+            // An earlier attempt was answered with an error and stands nevertheless, or another host was here.
+            Err(cairn_store::Error::Fenced { expected, actual }) => {
+                tracing::warn!(policy = %self.key, expected, actual, "a policy goes on from where the store says it is");
+                *place = Place { stored: actual, at: actual };
+                self.stored.notify_one();
+                Ok(Went::Elsewhere)
+            }
+            Err(error) => {
+                // States that were not stored must not be built on.
+                place.at = place.stored;
+                Err(error)
+            }
+        }
     }
 
     fn principal(&self, tenant: &Name) -> Principal {
         Principal::policy(tenant.clone(), &self.plugin, &self.spec.name)
-    }
-
-    /// What the guest sees of its surroundings: the same whenever it is asked about this event.
-    fn context(&self, event: &RecordedEvent, metadata: &Metadata) -> GuestContext {
-        let position = event.position.to_string();
-        GuestContext {
-            now: event.recorded_at,
-            seed: ids::seed(ids::derived_id(&["reaction", &self.key, &position])),
-            principal: Arc::new(self.principal(&metadata.tenant)),
-            on_behalf_of: Some(metadata.on_behalf_of.unwrap_or(metadata.actor)),
-            permissions: Permissions::ALL,
-            command_id: position.clone(),
-            correlation_id: metadata.correlation_id.clone(),
-            causation_id: Some(position),
-        }
-    }
-
-    /// The projection's rows once they contain the event.
-    async fn session_at(&self, tenant: &Name, position: Position) -> Result<Session, anyhow::Error> {
-        let Some(projection) = &self.spec.projection else {
-            anyhow::bail!("{} reads rows, but its manifest names no projection", self.spec.name);
-        };
-        let reached = self.projections.wait_for(projection, position, PATIENCE).await;
-        reached.map_err(|problem| anyhow::anyhow!("{}", problem.detail()))?;
-        let session = self.projections.session(projection, &self.principal(tenant)).await;
-        session.map_err(|problem| anyhow::anyhow!("{}", problem.detail()))
     }
 
     /// Sends what is stored until the host stops.
@@ -277,10 +338,10 @@ impl Running {
             let again = Timestamp::from_micros(self.clock.now().micros().saturating_add(pause));
             let target = &entry.command.target;
             tracing::warn!(policy = %self.key, %target, error, attempts = entry.attempts + 1, "a command is put off");
-            self.store.postpone(&entry.key, again).await?;
+            self.store.postpone(&entry.key, again, Some(&self.fence)).await?;
         }
         if !settled.is_empty() {
-            self.store.complete(&settled).await?;
+            self.store.complete(&settled, Some(&self.fence)).await?;
         }
         Ok(count)
     }
@@ -331,22 +392,4 @@ impl Running {
         *pause = (*pause * 2).min(PAUSE_MAX);
         rested
     }
-}
-
-fn outbox(command: PolicyCommand, metadata: &Metadata) -> ReactionCommand {
-    ReactionCommand {
-        target: command.target,
-        command: command.command,
-        payload: text(&command.payload),
-        stage: command.stage,
-        at: command.at,
-        on_behalf_of: Some(metadata.on_behalf_of.unwrap_or(metadata.actor)),
-        correlation_id: metadata.correlation_id.clone(),
-        depth: metadata.causation_depth + 1,
-    }
-}
-
-/// What the guest gave as JSON was checked to be UTF-8 when it came out of the guest.
-fn text(json: &[u8]) -> String {
-    String::from_utf8_lossy(json).into_owned()
 }

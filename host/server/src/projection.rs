@@ -155,6 +155,11 @@ impl Projections {
     /// # Errors
     /// Problems of the store.
     pub async fn session(&self, name: &str, principal: &Principal) -> Result<Session, Problem> {
+        // Who may read what is not known while access is rebuilt, and nothing is not the answer.
+        if !*self.store.facts_intact().borrow() {
+            let detail = "access is being rebuilt from the log";
+            return Err(Problem::new(Code::StoreUnavailable, detail));
+        }
         Ok(self.find(name)?.model.session(principal).await?)
     }
 

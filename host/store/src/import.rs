@@ -90,10 +90,7 @@ pub(crate) fn known(events: &[RecordedEvent], tail: &Tail) -> usize {
 }
 
 /// Whether the events are the log's own, which has these hashes at their positions.
-pub(crate) fn compare(
-    events: &[RecordedEvent],
-    hashes: &HashMap<Position, Hash>,
-) -> Result<(), ImportError> {
+pub(crate) fn compare(events: &[RecordedEvent], hashes: &HashMap<Position, Hash>) -> Result<(), ImportError> {
     match events.iter().find(|event| hashes.get(&event.position) != Some(&event.hash)) {
         Some(event) => Err(ImportError::Differs { position: event.position }),
         None => Ok(()),

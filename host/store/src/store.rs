@@ -56,6 +56,10 @@ impl Store {
         Ok(Self { inner: Arc::new(Inner { backend, queue, clock: options.clock }) })
     }
 
+    pub(crate) fn backend(&self) -> &Backend {
+        &self.inner.backend
+    }
+
     /// The log's id, made with the log.
     pub fn log_id(&self) -> Uuid {
         on_log!(&*self.inner.backend, log => log.log_id)

@@ -23,7 +23,7 @@ cairn_sdk::plugin! {
         Folder { commands: [
             CreateFolder, RenameFolder, MoveFolder, SetFolderInheritance, DeleteFolder, RestoreFolder,
             GrantFolderPermission, RevokeFolderPermission, TransferFolderOwnership, DeleteFolderWithFolder,
-            RestoreFolderWithFolder,
+            RestoreFolderWithFolder, ContinueFolderCascade,
         ] },
     ],
     projections: [

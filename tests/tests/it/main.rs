@@ -1,14 +1,17 @@
 //! Tests of a whole host over HTTP: one binary, so that it is linked once; one file for each promise.
 
 mod cascade;
+mod cluster;
 mod commands;
 mod crash;
+mod export;
 mod history;
 mod hostile;
 mod hot_file;
 mod idempotency;
 mod import;
 mod lifecycle;
+mod log_import;
 mod moves;
 mod names;
 mod permissions;

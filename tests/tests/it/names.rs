@@ -1,6 +1,6 @@
 //! A name belongs to one living sibling, whoever comes at the same time.
 
-use cairn_tests::{TestHost, new_id, size};
+use cairn_tests::{Client, TestHost, new_id, size};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -87,4 +87,30 @@ async fn a_deleted_thing_gives_its_name_free_and_takes_it_back_only_if_it_still_
     client.command("file", old, "restore", json!({})).await.problem(409, "conflict");
     client.command("file", new, "rename", json!({"name": "b"})).await.ok();
     client.command("file", old, "restore", json!({})).await.ok();
+}
+
+#[tokio::test]
+async fn an_id_belongs_to_one_thing_for_good() {
+    let host = TestHost::start().await;
+    let client = host.client();
+    for (first, second) in [("file", "folder"), ("folder", "file")] {
+        let id = new_id();
+        client.command(first, id, "create", json!({"name": format!("a {first}")})).await.created();
+        let taken = client.command(second, id, "create", json!({"name": "b"})).await.problem(409, "conflict");
+        assert_eq!(taken["holder"], json!({"aggregate": first, "id": id}));
+        client.command(first, id, "delete", json!({})).await.ok();
+        client.command(second, id, "create", json!({"name": "b"})).await.problem(409, "conflict");
+        client.command(first, id, "restore", json!({})).await.ok();
+        assert_eq!(client.query(first, &[("id", &id.to_string())]).await.ok()["kind"], first);
+        client.query(second, &[("id", &id.to_string())]).await.problem(404, "not-found");
+    }
+    let path = format!("/v1/streams/folder/{}/events", first_file(&client).await);
+    let body = json!({"events": [{"type": "FolderCreated", "data": {
+        "name": "c", "parent_id": null, "owner_id": new_id()}}]});
+    client.send(client.post(&path).json(&body)).await.problem(409, "conflict");
+}
+
+async fn first_file(client: &Client) -> String {
+    let hits = client.query("search", &[("q", "a file")]).await.ok();
+    hits["items"][0]["id"].as_str().expect("an id").to_owned()
 }

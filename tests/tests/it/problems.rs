@@ -142,7 +142,8 @@ async fn creating_what_exists_is_a_conflict() {
     let (client, id) = (host.client(), new_id());
     client.command("file", id, "create", json!({"name": "a"})).await.created();
     client.command("file", id, "create", json!({"name": "b"})).await.problem(409, "conflict");
-    client.command("folder", id, "create", json!({"name": "c"})).await.created();
+    // Ids of files and folders are one space: both are items of the same tree.
+    client.command("folder", id, "create", json!({"name": "c"})).await.problem(409, "conflict");
 }
 
 #[tokio::test]

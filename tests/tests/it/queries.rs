@@ -1,7 +1,9 @@
 //! The files plugin's queries over a small tree, and reading one's own writes.
 
-use cairn_tests::{Client, TestHost, new_id};
+use cairn_model::Principal;
+use cairn_tests::{Client, TestHost, is_full, new_id};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 /// docs/{readme.md, deep/{er/{x.txt}}} and a.txt at the root; the ids of docs, deep, er, readme.md, x.txt.
@@ -135,4 +137,68 @@ async fn a_query_waits_for_the_position_that_it_is_given_and_says_so_when_it_can
     let names: Vec<&Value> =
         listed["items"].as_array().expect("items").iter().map(|item| &item["name"]).collect();
     assert!(names.contains(&&json!("files")), "{listed}");
+}
+
+/// The paths of the whole tree down to a depth, each with the depth of its item.
+async fn whole_tree(client: &Client, depth: u32) -> Vec<(String, u64)> {
+    let tree = client.query("folder_tree", &[("depth", &depth.to_string())]).await.ok();
+    let items = tree["items"].as_array().expect("items").iter();
+    let place = |item: &Value| Some((item["path"].as_str()?.to_owned(), item["depth"].as_u64()?));
+    items.map(|item| place(item).expect("a path and a depth")).collect()
+}
+
+#[tokio::test]
+async fn the_whole_tree_goes_as_deep_as_it_is_asked_for() {
+    let ben_id = new_id();
+    let ben = Principal {
+        id: ben_id,
+        tenant: "default".into(),
+        groups: vec!["staff".to_owned()],
+        scopes: vec!["queries".to_owned()],
+    };
+    let host = TestHost::builder().principal("ben", ben).start().await;
+    let client = host.client();
+    let [_, deep, er, _, x] = tree(&client).await;
+    assert_eq!(whole_tree(&client, 1).await, [("a.txt".to_owned(), 1), ("docs".to_owned(), 1)]);
+    let two: Vec<String> = whole_tree(&client, 2).await.into_iter().map(|(path, _)| path).collect();
+    assert_eq!(two, ["a.txt", "docs", "docs/ReadMe.md", "docs/deep"]);
+    assert_eq!(whole_tree(&client, 3).await.len(), 5);
+    assert_eq!(whole_tree(&client, 4).await.len(), 6);
+    assert_eq!(whole_tree(&client, 2_147_483_647).await.len(), 6);
+
+    // It begins at the highest readable folders, wherever they are.
+    let ben = host.client_of("ben");
+    let grant = |permission: &str| json!({"subject": {"group": "staff"}, "permission": permission});
+    client.command("folder", deep, "grant", grant("read")).await.ok();
+    ben.has_seen(client.head().await);
+    assert_eq!(whole_tree(&ben, 1).await, [("deep".to_owned(), 1)]);
+    assert_eq!(whole_tree(&ben, 2).await, [("deep".to_owned(), 1), ("deep/er".to_owned(), 2)]);
+    client.command("folder", er, "set_inheritance", json!({"inherit": false})).await.ok();
+    client.command("file", x, "grant", grant("read")).await.ok();
+    ben.has_seen(client.head().await);
+    assert_eq!(whole_tree(&ben, 1).await, [("deep".to_owned(), 1), ("x.txt".to_owned(), 1)]);
+}
+
+#[tokio::test]
+async fn a_tree_that_is_too_large_can_be_had_to_a_depth() {
+    if !is_full() {
+        return;
+    }
+    let host = TestHost::start().await;
+    let (client, folder) = (host.client(), new_id());
+    client.command("folder", folder, "create", json!({"name": "many"})).await.created();
+    let mut tasks = JoinSet::new();
+    for part in 0..32 {
+        let client = client.clone();
+        tasks.spawn(async move {
+            for index in (part..50_001).step_by(32) {
+                let payload = json!({"name": format!("f{index}"), "parent_id": folder});
+                client.command("file", new_id(), "create", payload).await.created();
+            }
+        });
+    }
+    tasks.join_all().await;
+    let refused = client.query("folder_tree", &[]).await.problem(422, "rejected");
+    assert_eq!(refused["domain_code"], "tree-too-large");
+    assert_eq!(whole_tree(&client, 1).await, [("many".to_owned(), 1)]);
 }

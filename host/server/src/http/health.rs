@@ -24,6 +24,9 @@ pub async fn ready(State(services): State<Shared>) -> Result<Response, Problem> 
         tracing::warn!(%error, "not ready");
         return Err(Problem::new(Code::StoreUnavailable, error.to_string()));
     }
+    if !*services.store.facts_intact().borrow() {
+        return Err(Problem::new(Code::StoreUnavailable, "access and claims are being rebuilt from the log"));
+    }
     Ok(json(StatusCode::OK, &json!({"status": "ready", "position": services.store.head()})))
 }
 

@@ -4,7 +4,9 @@
 pub mod accept;
 mod aggregates;
 mod audit;
+mod export;
 mod health;
+mod import;
 mod log;
 mod plugins;
 mod projections;
@@ -13,6 +15,7 @@ mod request;
 mod respond;
 mod streams;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +45,8 @@ pub struct Services {
     pub store: Store,
     /// Who may come in.
     pub keys: Keys,
+    /// The data folder, where large bodies are put aside.
+    pub data: PathBuf,
     /// Limits of requests.
     pub limits: Limits,
     /// Says that the host is about to stop: it is no longer ready.
@@ -78,6 +83,8 @@ pub fn router(services: Services) -> Router {
         .route("/v1/plugins/{name}", get(plugins::one))
         .route("/v1/projections", get(projections::list))
         .route("/v1/audit/verify", get(audit::verify))
+        .route("/v1/export", get(export::export))
+        .route("/v1/import", post(import::import))
         .fallback(respond::no_route)
         .method_not_allowed_fallback(respond::no_method)
         .layer(middleware::from_fn(respond::finish))

@@ -44,6 +44,8 @@ impl Log {
     pub(crate) async fn import(&self, events: &[RecordedEvent]) -> Result<Imported, ImportError> {
         let mut writer = self.writer.lock().await;
         let done = writer.import(events).await;
+        // There may be no batch of appends soon.
+        writer.rest().await;
         self.published.reached(writer.tail.position);
         self.published.facts_are(writer.facts_intact);
         done

@@ -8,6 +8,7 @@ mod components;
 mod connect;
 mod facts;
 mod idempotency;
+mod import;
 mod keys;
 mod leases;
 mod log;

@@ -31,7 +31,7 @@ const IS_DERIVED_THERE: &str = "SELECT to_regclass('public.access') IS NOT NULL
     AND to_regproc('public.cairn_facts_1') IS NOT NULL";
 
 /// How often a batch begins anew on another connection.
-const ATTEMPTS: usize = 2;
+pub(super) const ATTEMPTS: usize = 2;
 
 /// The writing side of the log: of this host only whoever has it appends.
 #[derive(Debug)]
@@ -211,6 +211,14 @@ impl Writer {
         true
     }
 
+    /// Events that were decided elsewhere are in the log now: nothing that is remembered of streams holds.
+    pub(super) fn imported(&mut self, tail: Tail, rebuild: Uuid) {
+        self.tail = tail;
+        self.heads.clear();
+        self.facts_intact = false;
+        self.rebuild = Some(rebuild);
+    }
+
     /// Sees to it that there is a connection in a transaction.
     pub(super) async fn begin(&mut self) -> Result<(), Error> {
         if self.closed {
@@ -298,7 +306,7 @@ fn is_about_content(error: &Error) -> bool {
 }
 
 /// Whether the error says that the connection is none, while the server may be well.
-fn is_about_connection(error: &Error) -> bool {
+pub(super) fn is_about_connection(error: &Error) -> bool {
     match error {
         Error::Database(DatabaseError(sqlx::Error::Database(_))) => {
             // Cut off by an administrator, a server that went down or a limit of idleness.

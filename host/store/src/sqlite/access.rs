@@ -77,6 +77,7 @@ fn id(text: &str) -> Result<Uuid, Error> {
 impl Log {
     pub(crate) async fn put_facts(&self, facts: &[Facts]) -> Result<Vec<(StreamKey, String)>, Error> {
         let mut writer = self.turn().await;
+        writer.check_filling()?;
         let mut transaction = writer.begin().await?;
         let access: Vec<_> = facts
             .iter()

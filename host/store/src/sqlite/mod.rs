@@ -4,6 +4,7 @@ mod access;
 mod components;
 mod fetch;
 mod idempotency;
+mod import;
 mod keys;
 mod leases;
 pub(crate) mod log;

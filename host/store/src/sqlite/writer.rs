@@ -44,6 +44,8 @@ pub(crate) struct Writer {
     heads: HeadCache,
     /// Whether access and claims are what was written to them.
     pub facts_intact: bool,
+    /// Whether they are being filled, and whoever fills them has not missed anything.
+    filling: bool,
     closed: bool,
 }
 
@@ -57,6 +59,7 @@ impl Writer {
             tail: Tail::EMPTY,
             heads: HeadCache::new(options.head_cache_limit),
             facts_intact: false,
+            filling: false,
             closed: false,
         };
         writer.refresh().await?;
@@ -232,7 +235,7 @@ impl Writer {
     }
 
     /// Gives the connection up and with it an open transaction. The next use opens another one.
-    async fn disconnect(&mut self) {
+    pub(super) async fn disconnect(&mut self) {
         self.data_version = None;
         self.heads.clear();
         if let Some(connection) = self.connection.take() {
@@ -258,10 +261,29 @@ impl Writer {
         let mut transaction = self.begin().await?;
         sqlx::query("DELETE FROM access").execute(&mut *transaction).await?;
         sqlx::query("DELETE FROM claims").execute(&mut *transaction).await?;
-        Ok(transaction.commit().await?)
+        transaction.commit().await?;
+        self.filling = true;
+        Ok(())
+    }
+
+    /// Whether nothing has come into the log, since access and claims were emptied, that would have to be in them.
+    pub fn check_filling(&self) -> Result<(), Error> {
+        if self.filling {
+            return Ok(());
+        }
+        Err(Error::NotWritten("events were imported since access and claims were emptied".to_owned()))
+    }
+
+    /// Events that were decided elsewhere are in the log now: nothing that is remembered of streams holds.
+    pub(super) fn imported(&mut self, tail: Tail) {
+        self.tail = tail;
+        self.heads.clear();
+        self.facts_intact = false;
+        self.filling = false;
     }
 
     pub async fn finish_rebuild_facts(&mut self) -> Result<(), Error> {
+        self.check_filling()?;
         let mut transaction = self.begin().await?;
         // Rows that no stream can have: while they are there, nobody has emptied the tables.
         sqlx::query("INSERT OR REPLACE INTO claims (tenant, claim, aggregate, id) VALUES ('', '', '', '')")
@@ -276,6 +298,7 @@ impl Writer {
         transaction.commit().await?;
         self.heads.clear();
         self.facts_intact = true;
+        self.filling = false;
         Ok(())
     }
 }
@@ -288,7 +311,8 @@ fn is_about_content(error: &Error) -> bool {
     matches!(code & 0xff, 1 | 18 | 19 | 20)
 }
 
-async fn tail(connection: &mut SqliteConnection) -> Result<Tail, Error> {
+/// The end of the log.
+pub(super) async fn tail(connection: &mut SqliteConnection) -> Result<Tail, Error> {
     let row =
         sqlx::query("SELECT position, hash, recorded_at FROM event_store ORDER BY position DESC LIMIT 1")
             .fetch_optional(connection)

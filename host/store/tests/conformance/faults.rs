@@ -106,7 +106,8 @@ async fn is_true(store: &Store, told: &Told) {
     assert!(told.refused.is_disjoint(&once), "nothing refused is there");
     let explained: BTreeSet<_> = told.acknowledged.union(&told.unknown).copied().collect();
     assert!(once.is_subset(&explained), "nothing is there that nobody was told of");
-    store.look().await.expect("looks");
+    // The connection that looks may be one of those that were cut.
+    while store.look().await.is_err() {}
     let checked = store.verify(0).await.expect("verifies");
     assert_eq!((checked.valid, checked.checked), (true, found.len() as u64));
 }

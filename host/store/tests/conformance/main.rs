@@ -5,6 +5,7 @@ mod appending;
 mod durability;
 mod faults;
 mod hosts;
+mod importing;
 mod place;
 mod policies;
 mod proxy;
@@ -72,5 +73,13 @@ conformance![
     policies::reactions_are_fenced_by_the_position,
     policies::stages_and_times_hold_commands_back,
     policies::a_lost_lease_cannot_be_written_under,
+    importing::import_keeps_everything_and_goes_on_where_it_stopped,
+    importing::import_refuses_what_does_not_follow_and_takes_nothing_of_it,
+    importing::import_into_another_log_says_where_they_differ,
+    importing::import_puts_right_what_is_remembered,
+    importing::import_while_facts_come_back_makes_that_begin_again,
+    importing::import_is_no_business_of_policies,
+    importing::import_by_two_at_once_is_one_import,
+    importing::import_of_many_large_events_is_exact,
     reference::random_batches_equal_single_commands,
 ];

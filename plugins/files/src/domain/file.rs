@@ -146,6 +146,7 @@ impl AggregateRoot for File {
                 item.created(name, *parent_id, *owner_id, at);
                 self.size = *size;
                 self.mime_type = mime_type.clone();
+                self.digest = None;
                 actor = *owner_id;
             }
             FileEvent::FileRenamed { name } => item.name = name.clone(),

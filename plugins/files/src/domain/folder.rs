@@ -54,6 +54,20 @@ pub enum FolderEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<Uuid>,
     },
+    /// So much is in a folder that what follows its deletion or its return is seen to in parts; this is the next one.
+    FolderCascadeContinued {
+        /// Which of the two.
+        cascade: Cascade,
+        /// The deletion, the one that is undone where it is a return.
+        deletion: Uuid,
+        /// The folder that all this began with.
+        with_folder: Uuid,
+        /// The first of the things in the folder, by their ids, that are still to be seen to.
+        from: Uuid,
+        /// Whose deed it was, where somebody else's hand did it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Uuid>,
+    },
     /// Somebody may do more with a folder and what is in it.
     FolderPermissionGranted {
         /// Who.
@@ -73,6 +87,17 @@ pub enum FolderEvent {
         /// The owner from now on.
         owner_id: Uuid,
     },
+}
+
+/// What happens to a folder and then to what is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Cascade {
+    /// It is deleted.
+    Deletion,
+    /// It comes back.
+    Return,
 }
 
 /// A folder, folded from its events. It does not know what is in it: each item names its parent.
@@ -125,6 +150,7 @@ impl AggregateRoot for Folder {
         match &event.event {
             FolderEvent::FolderCreated { name, parent_id, owner_id } => {
                 item.created(name, *parent_id, *owner_id, at);
+                self.inherits = true;
                 actor = *owner_id;
             }
             FolderEvent::FolderRenamed { name } => item.name = name.clone(),
@@ -138,6 +164,7 @@ impl AggregateRoot for Folder {
                 item.restored();
                 actor = by.unwrap_or(actor);
             }
+            FolderEvent::FolderCascadeContinued { by, .. } => actor = by.unwrap_or(actor),
             FolderEvent::FolderPermissionGranted { subject, permission } => {
                 item.grant_permission(subject.clone(), *permission);
             }

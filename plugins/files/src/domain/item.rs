@@ -84,7 +84,8 @@ impl Item {
         StreamRef { aggregate: Cow::Borrowed(self.kind.name()), id: self.id }
     }
 
-    /// Folds its making: the maker owns it.
+    /// Folds its making: the maker owns it, and it lives. That it is the first event is a rule of commands; events from
+    /// elsewhere may make a thing again.
     pub(super) fn created(
         &mut self,
         name: &ItemName,
@@ -96,6 +97,7 @@ impl Item {
         self.parent_id = parent_id;
         self.owner_id = owner_id;
         self.audit = AuditFields::created(owner_id, at);
+        self.restored();
     }
 
     /// Folds its deletion.
@@ -120,17 +122,19 @@ impl Item {
         }
     }
 
-    /// The claim on its name among its siblings. One that was deleted by itself gives its name free; what a folder's
-    /// deletion took along keeps its name, so that it can always come back with the folder.
+    /// The claim on its id, for good: a file and a folder are never of one id. And the claim on its name among its
+    /// siblings. One that was deleted by itself gives its name free; what a folder's deletion took along keeps its name, so
+    /// that it can always come back with the folder.
     pub(super) fn claims(&self) -> Vec<String> {
-        if self.deletion.is_some_and(|deletion| deletion.with_folder.is_none()) {
-            return Vec::new();
+        let mut claims = vec![format!("item/{}", self.id)];
+        if self.deletion.is_none_or(|deletion| deletion.with_folder.is_some()) {
+            let (place, id) = match self.parent_id {
+                Some(parent) => ("folder", parent),
+                None => ("owner", self.owner_id),
+            };
+            claims.push(format!("{place}/{id}/name/{}", self.name.normalized()));
         }
-        let (place, id) = match self.parent_id {
-            Some(parent) => ("folder", parent),
-            None => ("owner", self.owner_id),
-        };
-        vec![format!("{place}/{id}/name/{}", self.name.normalized())]
+        claims
     }
 }
 

@@ -10,6 +10,6 @@ mod rules;
 
 pub use content::{Digest, FileSize, MimeType};
 pub use file::{File, FileEvent};
-pub use folder::{Folder, FolderEvent};
+pub use folder::{Cascade, Folder, FolderEvent};
 pub use item::{Deletion, Item, ItemKind};
 pub use name::{ItemName, sort_key};

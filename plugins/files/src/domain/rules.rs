@@ -3,12 +3,15 @@
 use cairn_sdk::prelude::*;
 use cairn_sdk::shared::Need;
 
-use super::folder::Folder;
+use super::folder::{Cascade, Folder};
 use super::item::{Deletion, Item};
 use super::name::ItemName;
 
 /// The most grants that an item can have.
 const GRANTS_LIMIT: usize = 1000;
+
+/// The levels that things can be made in or moved to; what is at the root is on the first.
+const LEVELS_LIMIT: usize = 200;
 
 /// All that the rules want to know of another folder. Nothing else of its state is read, which may be long.
 #[derive(Deserialize)]
@@ -39,14 +42,28 @@ fn parent_deleted() -> Error {
     Rejection::rejected("parent-deleted", "the folder above is deleted").into()
 }
 
-/// Things are put only into a folder that exists, lives and may be written to.
-pub(super) fn can_hold(parent_id: Option<Uuid>, ctx: &Context) -> Result<()> {
+/// Things are put only into a folder that exists, lives, may be written to and is not too far down. Answers the folder and
+/// everything above it.
+///
+/// A folder that moves takes along what is below it, and nothing here knows how far down that goes: a tree can become
+/// deeper than the limit by moves, though by nothing else. From 1 000 levels on the host decides nothing about it any more.
+pub(super) fn can_hold(parent_id: Option<Uuid>, ctx: &Context) -> Result<Vec<StreamRef>> {
     let Some(parent_id) = parent_id else {
-        return Ok(());
+        return Ok(Vec::new());
     };
-    let parent: Loaded<Standing> = ctx.load_as::<Folder, _>(parent_id)?;
-    parent.require(Permission::Write)?;
-    if parent.state.deletion.is_some() { Err(parent_deleted()) } else { Ok(()) }
+    let parent = StreamRef::of::<Folder>(parent_id);
+    ctx.prefetch(&[Need::Aggregate(parent.clone()), Need::Ancestors(parent.clone())])?;
+    let found: Loaded<Standing> = ctx.load_as::<Folder, _>(parent_id)?;
+    found.require(Permission::Write)?;
+    if found.state.deletion.is_some() {
+        return Err(parent_deleted());
+    }
+    let above = ctx.ancestors(&parent)?;
+    if above.len() >= LEVELS_LIMIT {
+        let message = format!("the folder is on level {}, and there are {LEVELS_LIMIT}", above.len());
+        return Err(Rejection::rejected("too-deep", message).into());
+    }
+    Ok(above)
 }
 
 /// The name from now on, if it changes.
@@ -68,19 +85,11 @@ pub(super) fn goes_elsewhere(item: &Item, parent_id: Option<Uuid>, ctx: &Context
 /// Whether a folder goes elsewhere: never below itself.
 pub(super) fn folder_goes_elsewhere(item: &Item, parent_id: Option<Uuid>, ctx: &Context) -> Result<bool> {
     let below_itself = || Rejection::rejected("folder-below-itself", "a folder cannot go below itself");
-    if let Some(parent) = parent_id.filter(|_| item.parent_id != parent_id && !item.is_deleted()) {
-        if parent == item.id {
-            return Err(below_itself().into());
-        }
-        let parent = StreamRef::of::<Folder>(parent);
-        ctx.prefetch(&[Need::Aggregate(parent.clone()), Need::Ancestors(parent)])?;
-    }
-    if !goes_elsewhere(item, parent_id, ctx)? {
+    lives(item)?;
+    if item.parent_id == parent_id {
         return Ok(false);
     }
-    if let Some(parent) = parent_id
-        && ctx.ancestors(&StreamRef::of::<Folder>(parent))?.contains(&item.stream())
-    {
+    if parent_id == Some(item.id) || can_hold(parent_id, ctx)?.contains(&item.stream()) {
         return Err(below_itself().into());
     }
     Ok(true)
@@ -108,19 +117,16 @@ pub(super) fn deletion_to_undo(item: &Item, ctx: &Context) -> Result<Uuid> {
     Ok(deletion.id)
 }
 
-/// Whether the item goes with a folder's deletion. By the time the command arrives the folder may be back, or the item
-/// elsewhere or already gone: then nothing happens.
-pub(super) fn goes_with(item: &Item, deletion: Deletion, ctx: &Context) -> Result<bool> {
-    let Some(folder_id) = deletion.with_folder.filter(|_| !item.is_deleted()) else {
+/// Whether the item goes with the deletion of the folder that it is in. By the time the command arrives that one may be
+/// back, or the item elsewhere or already gone: then nothing happens.
+pub(super) fn goes_with(item: &Item, deletion_id: Uuid, ctx: &Context) -> Result<bool> {
+    let Some(parent_id) = item.parent_id.filter(|_| !item.is_deleted()) else {
         return Ok(false);
     };
-    let folder = StreamRef::of::<Folder>(folder_id);
-    ctx.prefetch(&[Need::Aggregate(folder.clone()), Need::Ancestors(item.stream())])?;
-    let still_holds = Standing::of(folder_id, ctx)?.is_some_and(|folder| folder.is_deleted_by(deletion.id));
-    Ok(still_holds && ctx.ancestors(&item.stream())?.contains(&folder))
+    Ok(Standing::of(parent_id, ctx)?.is_some_and(|parent| parent.is_deleted_by(deletion_id)))
 }
 
-/// What a folder's return means for an item that went with it.
+/// What the return of the folder that an item is in means for the item.
 pub(super) enum Return {
     /// Nothing: it did not go with that deletion, or the folder is still gone.
     Stays,
@@ -130,29 +136,31 @@ pub(super) enum Return {
     ComesAndGoes(Deletion),
 }
 
-/// Whether the item comes back with a folder.
-pub(super) fn comes_with(item: &Item, deletion: Deletion, ctx: &Context) -> Result<Return> {
-    let went_along = item.deletion.is_some_and(|own| own.id == deletion.id);
-    let Some(folder_id) = deletion.with_folder.filter(|_| went_along) else {
-        return Ok(Return::Stays);
-    };
-    let mut needs = vec![Need::Aggregate(StreamRef::of::<Folder>(folder_id))];
-    needs.extend(item.parent_id.map(|parent| Need::Aggregate(StreamRef::of::<Folder>(parent))));
-    ctx.prefetch(&needs)?;
-    if Standing::of(folder_id, ctx)?.is_none_or(|folder| folder.is_deleted_by(deletion.id)) {
+/// Whether the item comes back from a deletion, with the folder that it is in.
+pub(super) fn comes_with(item: &Item, deletion_id: Uuid, ctx: &Context) -> Result<Return> {
+    if item.deletion.is_none_or(|own| own.id != deletion_id) {
         return Ok(Return::Stays);
     }
     let Some(parent_id) = item.parent_id else {
         return Ok(Return::Comes);
     };
-    Ok(match Standing::of(parent_id, ctx)?.and_then(|parent| parent.deletion) {
+    let Some(parent) = Standing::of(parent_id, ctx)? else {
+        return Ok(Return::Stays);
+    };
+    Ok(match parent.deletion {
         None => Return::Comes,
-        Some(later) if later.id == deletion.id => Return::Stays,
+        Some(later) if later.id == deletion_id => Return::Stays,
         Some(later) => {
             let with_folder = Some(later.with_folder.unwrap_or(parent_id));
             Return::ComesAndGoes(Deletion { id: later.id, with_folder })
         }
     })
+}
+
+/// Whether what is in a folder is still to follow it: it is deleted by this deletion, or it is not any more.
+pub(super) fn cascade_goes_on(item: &Item, cascade: Cascade, deletion_id: Uuid) -> bool {
+    let is_deleted_by = item.deletion.is_some_and(|own| own.id == deletion_id);
+    is_deleted_by == (cascade == Cascade::Deletion)
 }
 
 /// Whether a grant changes anything. Nobody grants what they lack.

@@ -1,17 +1,25 @@
 //! A folder takes what is in it along, when it goes and when it comes back.
 //!
-//! The commands name the deletion that they belong to, and their handlers look whether it still holds: the folder may be
-//! back, an item moved out or gone by itself. A folder that was taken along makes the policy look below it once more, so
-//! that what came into it in the meantime follows too.
+//! It goes level by level: the policy answers for what is directly in the folder, and the folders among that make it
+//! answer for what is in them. So it is always about one folder, however much is below it, and of a large one it sees to a
+//! part at a time.
+//!
+//! The commands name the deletion that they belong to, and their handlers look whether it still holds for the folder that
+//! the item is in by now: that one may be back, the item moved out or gone by itself. Nothing comes into a folder that is
+//! deleted, and what is deleted moves nowhere, so nothing is missed either.
 
 use cairn_sdk::prelude::*;
 
 use crate::domain::commands::{
-    DeleteFileWithFolder, DeleteFolderWithFolder, RestoreFileWithFolder, RestoreFolderWithFolder,
+    ContinueFolderCascade, DeleteFileWithFolder, DeleteFolderWithFolder, RestoreFileWithFolder,
+    RestoreFolderWithFolder,
 };
-use crate::domain::{File, Folder, FolderEvent, ItemKind};
-use crate::read_model::sql::{GONE_WITH, LIVING_BELOW};
+use crate::domain::{Cascade, File, Folder, FolderEvent, ItemKind};
+use crate::read_model::sql::{GONE_CHILDREN, LIVING_CHILDREN};
 use crate::read_model::{Files, read_kind};
+
+/// How many of the things in a folder are seen to at once.
+const PART: usize = 5_000;
 
 /// Deletes and restores what is in a folder.
 #[derive(Debug, Clone, Copy)]
@@ -23,60 +31,81 @@ impl Policy for FolderCascade {
     const NAME: &'static str = "folder_cascade";
     const DESCRIPTION: &'static str =
         "Deletes what is in a deleted folder, and restores what went with a restored one.";
-    const EVENTS: &'static [&'static str] = &["FolderDeleted", "FolderRestored"];
+    const EVENTS: &'static [&'static str] = &["FolderDeleted", "FolderRestored", "FolderCascadeContinued"];
 
     fn react(event: &RecordedEvent, _: Option<()>, _: &Context, db: &Db) -> Result<Reaction> {
         let folder = event.stream.id;
-        match event.decode::<FolderEvent>()?.event {
+        let begun = |cascade, deletion, with_folder: Option<Uuid>| Errand {
+            folder,
+            cascade,
+            deletion,
+            began_with: with_folder.unwrap_or(folder),
+            from: Uuid::nil(),
+        };
+        let errand = match event.decode::<FolderEvent>()?.event {
             FolderEvent::FolderDeleted { deletion, with_folder, .. } => {
-                take_along(folder, with_folder.unwrap_or(folder), deletion, db)
+                begun(Cascade::Deletion, deletion, with_folder)
             }
-            // Where a folder came back with another, that one brings back all that went with the deletion.
-            FolderEvent::FolderRestored { deletion, with_folder: None, .. } => bring_back(deletion, db),
-            _ => Ok(Reaction::none()),
-        }
+            FolderEvent::FolderRestored { deletion, with_folder, .. } => {
+                begun(Cascade::Return, deletion, with_folder)
+            }
+            FolderEvent::FolderCascadeContinued {
+                cascade, deletion, with_folder: began_with, from, ..
+            } => Errand { folder, cascade, deletion, began_with, from },
+            _ => return Ok(Reaction::none()),
+        };
+        errand.run(db)
     }
 }
 
-/// Deletes what lives below, the deepest first, so that nothing ever lives in a deleted folder for long.
-fn take_along(folder: Uuid, folder_id: Uuid, deletion: Uuid, db: &Db) -> Result<Reaction> {
-    let below: Vec<(Uuid, ItemKind, u32)> = db
-        .select_paged(&LIVING_BELOW, [folder.into()], usize::MAX)?
-        .read(|row| Ok((row.take()?, read_kind(row)?, row.take()?)))?;
-    let deepest = below.iter().map(|(_, _, depth)| *depth).max().unwrap_or(0);
-    let mut reaction = Reaction::none();
-    for (id, kind, depth) in below {
-        // Files of a depth go before its folders.
-        let stage = (deepest - depth) * 2;
-        match kind {
-            ItemKind::File => {
-                reaction.send::<File, _>(id, &DeleteFileWithFolder { folder_id, deletion }, stage)?;
-            }
-            ItemKind::Folder => {
-                reaction.send::<Folder, _>(id, &DeleteFolderWithFolder { folder_id, deletion }, stage + 1)?;
-            }
-        }
-    }
-    Ok(reaction)
+/// What is to be done about what is in a folder.
+struct Errand {
+    folder: Uuid,
+    cascade: Cascade,
+    deletion: Uuid,
+    /// The folder that all this began with.
+    began_with: Uuid,
+    /// The first of the things in it that are still to be seen to.
+    from: Uuid,
 }
 
-/// Restores what went along, the highest first, so that everything comes back into a living folder.
-fn bring_back(deletion: Uuid, db: &Db) -> Result<Reaction> {
-    let gone: Vec<(Uuid, ItemKind, u32, Uuid)> = db
-        .select_paged(&GONE_WITH, [deletion.into()], usize::MAX)?
-        .read(|row| Ok((row.take()?, read_kind(row)?, row.take()?, row.take()?)))?;
-    let highest = gone.iter().map(|(_, _, depth, _)| *depth).min().unwrap_or(0);
-    let mut reaction = Reaction::none();
-    for (id, kind, depth, folder_id) in gone {
-        let stage = depth - highest;
-        match kind {
-            ItemKind::File => {
-                reaction.send::<File, _>(id, &RestoreFileWithFolder { folder_id, deletion }, stage)?;
+impl Errand {
+    /// Sends a command to each thing in the folder that it is about. One more than that is read: where there is more, the
+    /// folder itself gets a command to go on from there.
+    fn run(&self, db: &Db) -> Result<Reaction> {
+        let (folder, from, most) = (self.folder.into(), self.from.into(), Value::from(PART as u64 + 1));
+        let rows = match self.cascade {
+            Cascade::Deletion => db.select(&LIVING_CHILDREN, [folder, from, most])?,
+            Cascade::Return => db.select(&GONE_CHILDREN, [folder, self.deletion.into(), from, most])?,
+        };
+        let children: Vec<(Uuid, ItemKind)> = rows.read(|row| Ok((row.take()?, read_kind(row)?)))?;
+        let mut reaction = Reaction::none();
+        for (id, kind) in children.iter().take(PART) {
+            self.send(*id, *kind, &mut reaction)?;
+        }
+        if let Some((from, _)) = children.get(PART) {
+            let Self { cascade, began_with: folder_id, deletion, .. } = *self;
+            let go_on = ContinueFolderCascade { cascade, folder_id, deletion, from: *from };
+            reaction.send::<Folder, _>(self.folder, &go_on, 0)?;
+        }
+        Ok(reaction)
+    }
+
+    fn send(&self, id: Uuid, kind: ItemKind, reaction: &mut Reaction) -> Result<(), Fault> {
+        let (folder_id, deletion) = (self.began_with, self.deletion);
+        match (self.cascade, kind) {
+            (Cascade::Deletion, ItemKind::File) => {
+                reaction.send::<File, _>(id, &DeleteFileWithFolder { folder_id, deletion }, 0)
             }
-            ItemKind::Folder => {
-                reaction.send::<Folder, _>(id, &RestoreFolderWithFolder { folder_id, deletion }, stage)?;
+            (Cascade::Deletion, ItemKind::Folder) => {
+                reaction.send::<Folder, _>(id, &DeleteFolderWithFolder { folder_id, deletion }, 0)
+            }
+            (Cascade::Return, ItemKind::File) => {
+                reaction.send::<File, _>(id, &RestoreFileWithFolder { folder_id, deletion }, 0)
+            }
+            (Cascade::Return, ItemKind::Folder) => {
+                reaction.send::<Folder, _>(id, &RestoreFolderWithFolder { folder_id, deletion }, 0)
             }
         }
     }
-    Ok(reaction)
 }

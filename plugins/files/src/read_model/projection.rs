@@ -14,7 +14,7 @@ pub struct Files;
 
 impl Projection for Files {
     const NAME: &'static str = "files";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const TABLES: &'static [Table] = &[FILE_VIEWS, FOLDER_TREE, FILE_PERMISSIONS];
     const STATEMENTS: &'static [Statement] = sql::STATEMENTS;
     // A new item's rows in the tree are made from its parent's.
@@ -41,6 +41,7 @@ struct Writer<'a> {
     kind: ItemKind,
     id: Uuid,
     version: u64,
+    position: u64,
     at: Timestamp,
     by: Uuid,
     changes: &'a mut Changes,
@@ -61,6 +62,7 @@ impl<'a> Writer<'a> {
             kind,
             id: event.stream.id,
             version: event.version,
+            position: event.position,
             at: event.occurred_at,
             by: event.actor,
             changes,
@@ -99,7 +101,21 @@ impl<'a> Writer<'a> {
                 new.owner_id.into(),
             ],
         );
-        self.changes.run(&TREE_INSERT, [self.id.into(), new.parent_id.into()]);
+        self.placed(new.parent_id);
+    }
+
+    /// Gives a new item its place in the tree. If this is not its first event, as can be of those from elsewhere, it may
+    /// have a place already, and others may have a place below it.
+    fn placed(&mut self, parent_id: Option<Uuid>) {
+        let is_first = self.version == 1;
+        if !is_first {
+            self.changes.run(&TREE_UNLINK, [self.id.into()]);
+        }
+        let parent = parent_id.filter(|_| is_first);
+        self.changes.run(&TREE_INSERT, [self.id.into(), parent.into(), self.position.into()]);
+        if let Some(parent_id) = parent_id.filter(|_| !is_first) {
+            self.changes.run(&TREE_LINK, [self.id.into(), parent_id.into()]);
+        }
     }
 
     fn renamed(&mut self, name: &ItemName) {
@@ -122,6 +138,11 @@ impl<'a> Writer<'a> {
     fn restored(&mut self, by: Option<Uuid>) {
         self.by = by.unwrap_or(self.by);
         self.update(&DELETION, [false.into(), Value::Null, Value::Null, Value::Null]);
+    }
+
+    fn continued(&mut self, by: Option<Uuid>) {
+        self.by = by.unwrap_or(self.by);
+        self.update(&TOUCH, []);
     }
 
     fn granted(&mut self, subject: &Subject, permission: Permission) {
@@ -183,6 +204,7 @@ fn folder(event: &EventEnvelope<FolderEvent>, changes: &mut Changes) {
             item.deleted(*deletion, *with_folder, *by)
         }
         FolderEvent::FolderRestored { by, .. } => item.restored(*by),
+        FolderEvent::FolderCascadeContinued { by, .. } => item.continued(*by),
         FolderEvent::FolderPermissionGranted { subject, permission } => item.granted(subject, *permission),
         FolderEvent::FolderPermissionRevoked { subject, permission } => item.revoked(subject, *permission),
         FolderEvent::FolderOwnershipTransferred { owner_id } => item.update(&OWNER, [(*owner_id).into()]),

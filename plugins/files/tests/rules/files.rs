@@ -20,7 +20,7 @@ fn whoever_makes_a_file_owns_it() {
     given::<File>([])
         .when(create("a.txt", None))
         .then([file("a.txt", None)])
-        .and_claims([&format!("owner/{}/name/a.txt", user(1))])
+        .and_claims([&own_id(), &format!("owner/{}/name/a.txt", user(1))])
         .and_state(|file| {
             assert_eq!(file.item.owner_id, user(1));
             assert_eq!((file.item.created_by(), file.item.updated_by()), (user(1), user(1)));
@@ -60,7 +60,7 @@ fn a_file_goes_into_a_living_folder_that_may_be_written_to() {
         .with::<Folder>(FOLDER, [folder("docs", None)])
         .when(create("a.txt", Some(FOLDER)))
         .then([file("a.txt", Some(FOLDER))])
-        .and_claims([&format!("folder/{FOLDER}/name/a.txt")]);
+        .and_claims([&own_id(), &format!("folder/{FOLDER}/name/a.txt")]);
     given::<File>([]).when(create("a.txt", Some(FOLDER))).then_not_found();
     given::<File>([])
         .with::<Folder>(FOLDER, [folder("docs", None)])
@@ -97,7 +97,7 @@ fn grants_on_folders_far_above_count() {
 fn names_are_claimed_in_normal_form() {
     given::<File>([])
         .when(create("Cafe\u{301}", None))
-        .and_claims([&format!("owner/{}/name/Caf\u{e9}", user(1))]);
+        .and_claims([&own_id(), &format!("owner/{}/name/Caf\u{e9}", user(1))]);
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_file_is_renamed_once() {
     given::<File>([file("a.txt", None)])
         .when(rename())
         .then([FileEvent::FileRenamed { name: name("b.txt") }])
-        .and_claims([&format!("owner/{}/name/b.txt", user(1))]);
+        .and_claims([&own_id(), &format!("owner/{}/name/b.txt", user(1))]);
     given::<File>([file("b.txt", None)]).when(rename()).then_nothing();
     given::<File>([]).when(rename()).then_not_found();
 }
@@ -134,7 +134,7 @@ fn a_file_moves_into_folders_and_back_to_the_root() {
         .with::<Folder>(FOLDER, [folder("docs", None)])
         .when(to(Some(FOLDER)))
         .then([FileEvent::FileMoved { parent_id: Some(FOLDER) }])
-        .and_claims([&format!("folder/{FOLDER}/name/a")])
+        .and_claims([&own_id(), &format!("folder/{FOLDER}/name/a")])
         .and_access(Some(Access {
             owner: Some(user(1)),
             parent: Some(StreamRef::of::<Folder>(FOLDER)),
@@ -186,7 +186,7 @@ fn a_deleted_file_gives_its_name_free_and_changes_only_by_restore() {
     given::<File>([file("a", None)])
         .when(DeleteFile {})
         .then([FileEvent::FileDeleted { deletion: COMMAND_ID, with_folder: None, by: None }])
-        .and_claims([])
+        .and_claims([&own_id()])
         .and_state(|file| {
             assert!(file.item.is_deleted());
             assert_eq!(file.item.soft_delete.deleted_at, Some(NOW));
@@ -209,9 +209,18 @@ fn a_deleted_file_gives_its_name_free_and_changes_only_by_restore() {
     deleted()
         .when(RestoreFile {})
         .then([FileEvent::FileRestored { deletion: DELETION, with_folder: None, by: None }])
-        .and_claims([&format!("owner/{}/name/a", user(1))])
+        .and_claims([&own_id(), &format!("owner/{}/name/a", user(1))])
         .and_state(|file| assert!(!file.item.is_deleted()));
     given::<File>([file("a", None)]).when(RestoreFile {}).then_rejected("not-deleted");
+}
+
+#[test]
+fn a_file_that_events_from_elsewhere_make_again_lives_and_is_as_they_say() {
+    given::<File>([file("a", Some(FOLDER)), file_gone_with(FOLDER), file("b", None)])
+        .when(RenameFile { name: name("c") })
+        .then([FileEvent::FileRenamed { name: name("c") }])
+        .and_claims([&own_id(), &format!("owner/{}/name/c", user(1))])
+        .and_state(|file| assert!(!file.item.is_deleted() && file.item.deletion.is_none()));
 }
 
 #[test]
@@ -280,7 +289,7 @@ fn ownership_goes_over_with_the_name_at_the_root() {
     given::<File>([file("a", None)])
         .when(transfer(user(2)))
         .then([FileEvent::FileOwnershipTransferred { owner_id: user(2) }])
-        .and_claims([&format!("owner/{}/name/a", user(2))]);
+        .and_claims([&own_id(), &format!("owner/{}/name/a", user(2))]);
     given::<File>([file("a", None)]).when(transfer(user(1))).then_nothing();
     given::<File>([file("a", None), file_granted(Subject::User(user(2)), Permission::Share)])
         .as_principal(user(2))

@@ -2,9 +2,11 @@
 
 use crate::words::*;
 use cairn_files::domain::commands::*;
-use cairn_files::domain::{Folder, FolderEvent};
+use cairn_files::domain::{File, FileEvent, FileSize, Folder, FolderEvent, MimeType};
+use cairn_sdk::plugin::Handles;
 use cairn_sdk::prelude::*;
-use cairn_sdk::testing::{COMMAND_ID, ID, given, user};
+use cairn_sdk::testing::{COMMAND_ID, Given, ID, given, user};
+use std::fmt::Debug;
 
 fn create(text: &str, parent_id: Option<Uuid>) -> CreateFolder {
     CreateFolder { name: name(text), parent_id }
@@ -17,7 +19,7 @@ fn folders_are_made_in_folders() {
         .with::<Folder>(FOLDER, [folder("top", None)])
         .when(create("docs", Some(FOLDER)))
         .then([folder("docs", Some(FOLDER))])
-        .and_claims([&format!("folder/{FOLDER}/name/docs")]);
+        .and_claims([&own_id(), &format!("folder/{FOLDER}/name/docs")]);
     given::<Folder>([]).when(create("docs", Some(FOLDER))).then_not_found();
     given::<Folder>([]).when(create("docs", Some(ID))).then_not_found();
     given::<Folder>([folder("docs", None)]).when(create("docs", None)).then_conflict("exists");
@@ -42,6 +44,50 @@ fn no_folder_goes_below_itself() {
     given::<Folder>([folder("a", Some(OTHER))]).when(to(OTHER)).then_nothing();
     given::<Folder>([folder("a", None)]).when(to(OTHER)).then_not_found();
     given::<Folder>([folder("a", None), folder_deleted(DELETION)]).when(to(OTHER)).then_rejected("deleted");
+}
+
+/// The folders of a chain from the root down.
+fn level(number: u128) -> Uuid {
+    Uuid::from_u128(0x1000 + number)
+}
+
+/// A scenario with a chain of so many folders, each in the one before it.
+fn below_levels<A: Handles<Event: Debug + PartialEq>>(
+    own: impl IntoIterator<Item = A::Event>,
+    levels: u128,
+) -> Given<A> {
+    (1..=levels).fold(given::<A>(own), |scenario, number| {
+        let parent = (number > 1).then(|| level(number - 1));
+        scenario.with::<Folder>(level(number), [folder("level", parent)])
+    })
+}
+
+#[test]
+fn nothing_is_made_or_moved_deeper_than_200_levels() {
+    let file_in = |number| CreateFile {
+        name: name("a"),
+        parent_id: Some(level(number)),
+        size: FileSize(3),
+        mime_type: Some(MimeType::from("text/plain")),
+    };
+    below_levels::<Folder>([], 199)
+        .when(create("last", Some(level(199))))
+        .then([folder("last", Some(level(199)))]);
+    below_levels::<Folder>([], 200).when(create("more", Some(level(200)))).then_rejected("too-deep");
+    below_levels::<File>([], 199).when(file_in(199)).then([file("a", Some(level(199)))]);
+    below_levels::<File>([], 200).when(file_in(200)).then_rejected("too-deep");
+    let to = Some(level(200));
+    below_levels::<Folder>([folder("f", None)], 200)
+        .when(MoveFolder { parent_id: to })
+        .then_rejected("too-deep");
+    below_levels::<File>([file("f", None)], 200).when(MoveFile { parent_id: to }).then_rejected("too-deep");
+    // Up again, and beside it, everything is as ever.
+    below_levels::<File>([file("f", to)], 200)
+        .when(MoveFile { parent_id: Some(level(1)) })
+        .then([FileEvent::FileMoved { parent_id: Some(level(1)) }]);
+    below_levels::<File>([file("f", to)], 200)
+        .when(RenameFile { name: name("g") })
+        .then([FileEvent::FileRenamed { name: name("g") }]);
 }
 
 #[test]
@@ -83,11 +129,11 @@ fn a_folder_is_deleted_and_restored() {
     given::<Folder>([folder("a", None)])
         .when(DeleteFolder {})
         .then([FolderEvent::FolderDeleted { deletion: COMMAND_ID, with_folder: None, by: None }])
-        .and_claims([]);
+        .and_claims([&own_id()]);
     given::<Folder>([folder("a", None), folder_deleted(DELETION)])
         .when(RestoreFolder {})
         .then([folder_restored(DELETION)])
-        .and_claims([&format!("owner/{}/name/a", user(1))]);
+        .and_claims([&own_id(), &format!("owner/{}/name/a", user(1))]);
     given::<Folder>([folder("a", None), folder_deleted(DELETION)])
         .when(RenameFolder { name: name("b") })
         .then_rejected("deleted");

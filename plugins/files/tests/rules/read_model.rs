@@ -1,6 +1,6 @@
 //! What events change in the tables, and what queries make of rows. The SQL itself runs in the tests of whole hosts.
 
-use cairn_files::domain::{File, FileEvent, Folder, FolderEvent};
+use cairn_files::domain::{Cascade, File, FileEvent, Folder, FolderEvent};
 use cairn_files::read_model::queries::*;
 use cairn_files::read_model::{Files, ItemView, Page};
 use cairn_sdk::prelude::*;
@@ -32,7 +32,17 @@ fn every_change_fits_its_declaration() {
         FileEvent::FilePermissionRevoked { subject: subject(), permission: Permission::Write },
         FileEvent::FileOwnershipTransferred { owner_id: user(2) },
     ];
-    let folders = [folder("a", None), FolderEvent::FolderInheritanceSet { inherit: false }];
+    let folders = [
+        folder("a", None),
+        FolderEvent::FolderInheritanceSet { inherit: false },
+        FolderEvent::FolderCascadeContinued {
+            cascade: Cascade::Deletion,
+            deletion: DELETION,
+            with_folder: FOLDER,
+            from: OTHER,
+            by: None,
+        },
+    ];
     let files = files.into_iter().map(|event| recorded::<File>(ID, 1, event));
     let events = files.chain(folders.into_iter().map(|event| recorded::<Folder>(ID, 1, event)));
     for change in events.flat_map(|event| project::<Files>(&event).expect("the event is read")) {
@@ -57,8 +67,16 @@ fn a_move_rewrites_the_tree() {
 }
 
 #[test]
+fn what_is_made_again_gets_its_place_anew() {
+    let made = |version, parent| touched(&recorded::<Folder>(ID, version, folder("a", parent)));
+    assert_eq!(made(1, Some(FOLDER)), ["file_views", "tree_insert"]);
+    assert_eq!(made(2, Some(FOLDER)), ["file_views", "tree_unlink", "tree_insert", "tree_link"]);
+    assert_eq!(made(2, None), ["file_views", "tree_unlink", "tree_insert"]);
+}
+
+#[test]
 fn all_events_are_wanted() {
-    assert_eq!(Files::events().len(), 18);
+    assert_eq!(Files::events().len(), 19);
 }
 
 /// A row of an item.
@@ -142,15 +160,20 @@ fn a_tree_has_paths_and_is_sorted_by_them() {
 
 #[test]
 fn the_whole_tree_begins_at_the_highest_readable_folders() {
-    let rows = |_: &Call| {
-        Rows(vec![
-            row(4, "file", "a.txt", Some(2)),
-            row(2, "folder", "docs", Some(9)),
-            row(3, "file", "b.txt", None),
-        ])
+    let tree = |depth: Option<u32>| {
+        // With a depth no more is read than is wanted.
+        let rows = move |call: &Call| {
+            let statement = if depth.is_some() { "whole_tree_to_depth" } else { "whole_tree" };
+            assert_eq!(call.statement, statement);
+            assert!(depth.is_none_or(|depth| call.params[0] == depth.into()));
+            Rows(vec![
+                row(4, "file", "a.txt", Some(2)),
+                row(2, "folder", "docs", Some(9)),
+                row(3, "file", "b.txt", None),
+            ])
+        };
+        ask::<Files, _>(&FolderTree { folder_id: None, depth }, &caller(), rows).expect("a tree")
     };
-    let tree =
-        |depth| ask::<Files, _>(&FolderTree { folder_id: None, depth }, &caller(), rows).expect("a tree");
     assert_eq!(paths(&tree(None)), [("b.txt", 1), ("docs", 1), ("docs/a.txt", 2)]);
     assert_eq!(paths(&tree(Some(1))), [("b.txt", 1), ("docs", 1)]);
 }
@@ -166,6 +189,27 @@ fn what_is_shared_twice_is_listed_once() {
     let page =
         ask::<Files, _>(&SharedWithMe { limit: 10, cursor: None }, &context(caller), rows).expect("a page");
     assert_eq!(page.items.len(), 1);
+}
+
+#[test]
+fn all_groups_of_a_caller_count() {
+    let in_groups = |count: usize| {
+        let mut caller = principal(user(2));
+        caller.groups.extend((0..count).map(|number| format!("group {number}")));
+        context(caller)
+    };
+    let query = SharedWithMe { limit: 10, cursor: None };
+    for wanted in ["group 0", "group 299"] {
+        let page = ask::<Files, _>(&query, &in_groups(300), |call: &Call| {
+            let declared = Files::STATEMENTS.iter().find(|known| known.name == call.statement);
+            assert_eq!(declared.map(|known| known.params.len()), Some(call.params.len()));
+            let is_there = call.params.contains(&wanted.into());
+            Rows(if is_there { vec![row(1, "file", "a", None)] } else { Vec::new() })
+        });
+        assert_eq!(page.expect("a page").items.len(), 1, "{wanted}");
+    }
+    let no = ask::<Files, _>(&query, &in_groups(2_001), |_: &Call| Rows::default()).expect_err("too many");
+    assert!(matches!(no, Error::Rejected(no) if no.code == "too-many-groups"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use cairn_files::domain::{FileEvent, FileSize, FolderEvent, ItemName, MimeType};
 use cairn_sdk::prelude::*;
-use cairn_sdk::testing::user;
+use cairn_sdk::testing::{ID, user};
 
 /// A folder.
 pub const FOLDER: Uuid = Uuid::from_u128(0xf0);
@@ -10,6 +10,11 @@ pub const FOLDER: Uuid = Uuid::from_u128(0xf0);
 pub const OTHER: Uuid = Uuid::from_u128(0xf1);
 /// A deletion that is none of the scenario's own command.
 pub const DELETION: Uuid = Uuid::from_u128(0xd0);
+
+/// The claim on its own id of what a scenario is about.
+pub fn own_id() -> String {
+    format!("item/{ID}")
+}
 
 pub fn name(name: &str) -> ItemName {
     ItemName::from(name)

@@ -5,7 +5,7 @@ use cairn_sdk::prelude::*;
 use super::super::rules::{self, Return};
 use super::super::{Deletion, Digest, File, FileEvent, FileSize, ItemName, MimeType};
 
-/// Makes a file. Whoever makes it owns it.
+/// Makes a file, on level 200 at the deepest. Whoever makes it owns it.
 #[derive(Command, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "create", full_name = "create_file", creates)]
 #[serde(deny_unknown_fields)]
@@ -36,7 +36,7 @@ pub struct RenameFile {
     pub name: ItemName,
 }
 
-/// Puts a file into another folder, or at the root.
+/// Puts a file into another folder, or at the root; on level 200 at the deepest.
 #[derive(Command, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "move", full_name = "move_file", permission = "write")]
 #[serde(deny_unknown_fields)]
@@ -119,7 +119,7 @@ pub struct TransferFileOwnership {
 )]
 #[serde(deny_unknown_fields)]
 pub struct DeleteFileWithFolder {
-    /// The folder that was deleted.
+    /// The folder whose deletion began it: the one that the file is in, or one above that.
     pub folder_id: Uuid,
     /// Its deletion.
     pub deletion: Uuid,
@@ -135,7 +135,7 @@ pub struct DeleteFileWithFolder {
 )]
 #[serde(deny_unknown_fields)]
 pub struct RestoreFileWithFolder {
-    /// The folder that came back.
+    /// The folder whose return began it: the one that the file is in, or one above that.
     pub folder_id: Uuid,
     /// The deletion that was undone.
     pub deletion: Uuid,
@@ -221,7 +221,7 @@ impl CommandHandler<TransferFileOwnership> for File {
 impl CommandHandler<DeleteFileWithFolder> for File {
     fn handle(&self, command: &DeleteFileWithFolder, ctx: &Context) -> Handled<Self, DeleteFileWithFolder> {
         let (deletion, with_folder) = (command.deletion, Some(command.folder_id));
-        let goes = rules::goes_with(&self.item, Deletion { id: deletion, with_folder }, ctx)?;
+        let goes = rules::goes_with(&self.item, deletion, ctx)?;
         let event = FileEvent::FileDeleted { deletion, with_folder, by: ctx.on_behalf_of() };
         Ok(Decision::maybe(goes.then_some(event)))
     }
@@ -231,7 +231,7 @@ impl CommandHandler<RestoreFileWithFolder> for File {
     fn handle(&self, command: &RestoreFileWithFolder, ctx: &Context) -> Handled<Self, RestoreFileWithFolder> {
         let (deletion, with_folder, by) = (command.deletion, Some(command.folder_id), ctx.on_behalf_of());
         let back = FileEvent::FileRestored { deletion, with_folder, by };
-        Ok(match rules::comes_with(&self.item, Deletion { id: deletion, with_folder }, ctx)? {
+        Ok(match rules::comes_with(&self.item, deletion, ctx)? {
             Return::Stays => Decision::nothing(),
             Return::Comes => Decision::event(back),
             Return::ComesAndGoes(Deletion { id: deletion, with_folder }) => {

@@ -3,9 +3,9 @@
 use cairn_sdk::prelude::*;
 
 use super::super::rules::{self, Return};
-use super::super::{Deletion, Folder, FolderEvent, ItemName};
+use super::super::{Cascade, Deletion, Folder, FolderEvent, ItemName};
 
-/// Makes a folder. Whoever makes it owns it.
+/// Makes a folder, on level 200 at the deepest. Whoever makes it owns it.
 #[derive(Command, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "create", full_name = "create_folder", creates)]
 #[serde(deny_unknown_fields)]
@@ -28,7 +28,8 @@ pub struct RenameFolder {
     pub name: ItemName,
 }
 
-/// Puts a folder into another folder, or at the root.
+/// Puts a folder into another folder, or at the root; on level 200 at the deepest. What is below it goes along, however
+/// deep that comes.
 #[derive(Command, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[command(name = "move", full_name = "move_folder", permission = "write")]
 #[serde(deny_unknown_fields)]
@@ -103,7 +104,7 @@ pub struct TransferFolderOwnership {
 )]
 #[serde(deny_unknown_fields)]
 pub struct DeleteFolderWithFolder {
-    /// The folder that was deleted.
+    /// The folder whose deletion began it: the one above, or one above that.
     pub folder_id: Uuid,
     /// Its deletion.
     pub deletion: Uuid,
@@ -119,10 +120,26 @@ pub struct DeleteFolderWithFolder {
 )]
 #[serde(deny_unknown_fields)]
 pub struct RestoreFolderWithFolder {
-    /// The folder that came back.
+    /// The folder whose return began it: the one above, or one above that.
     pub folder_id: Uuid,
     /// The deletion that was undone.
     pub deletion: Uuid,
+}
+
+/// Goes on with what follows a folder's deletion or its return, where more is in it than is seen to at once. It does
+/// nothing where the folder is otherwise by now.
+#[derive(Command, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[command(name = "continue_cascade", full_name = "continue_folder_cascade", permission = "delete", internal)]
+#[serde(deny_unknown_fields)]
+pub struct ContinueFolderCascade {
+    /// Which of the two.
+    pub cascade: Cascade,
+    /// The folder that all this began with.
+    pub folder_id: Uuid,
+    /// The deletion, the one that is undone where it is a return.
+    pub deletion: Uuid,
+    /// The first of the things in the folder, by their ids, that are still to be seen to.
+    pub from: Uuid,
 }
 
 impl CommandHandler<CreateFolder> for Folder {
@@ -218,7 +235,7 @@ impl CommandHandler<DeleteFolderWithFolder> for Folder {
         ctx: &Context,
     ) -> Handled<Self, DeleteFolderWithFolder> {
         let (deletion, with_folder) = (command.deletion, Some(command.folder_id));
-        let goes = rules::goes_with(&self.item, Deletion { id: deletion, with_folder }, ctx)?;
+        let goes = rules::goes_with(&self.item, deletion, ctx)?;
         let event = FolderEvent::FolderDeleted { deletion, with_folder, by: ctx.on_behalf_of() };
         Ok(Decision::maybe(goes.then_some(event)))
     }
@@ -232,12 +249,22 @@ impl CommandHandler<RestoreFolderWithFolder> for Folder {
     ) -> Handled<Self, RestoreFolderWithFolder> {
         let (deletion, with_folder, by) = (command.deletion, Some(command.folder_id), ctx.on_behalf_of());
         let back = FolderEvent::FolderRestored { deletion, with_folder, by };
-        Ok(match rules::comes_with(&self.item, Deletion { id: deletion, with_folder }, ctx)? {
+        Ok(match rules::comes_with(&self.item, deletion, ctx)? {
             Return::Stays => Decision::nothing(),
             Return::Comes => Decision::event(back),
             Return::ComesAndGoes(Deletion { id: deletion, with_folder }) => {
                 Decision::events([back, FolderEvent::FolderDeleted { deletion, with_folder, by }])
             }
         })
+    }
+}
+
+impl CommandHandler<ContinueFolderCascade> for Folder {
+    fn handle(&self, command: &ContinueFolderCascade, ctx: &Context) -> Handled<Self, ContinueFolderCascade> {
+        let ContinueFolderCascade { cascade, folder_id: with_folder, deletion, from } = command.clone();
+        let goes_on = rules::cascade_goes_on(&self.item, cascade, deletion);
+        let by = ctx.on_behalf_of();
+        let event = FolderEvent::FolderCascadeContinued { cascade, deletion, with_folder, from, by };
+        Ok(Decision::maybe(goes_on.then_some(event)))
     }
 }

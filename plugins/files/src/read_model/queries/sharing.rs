@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use cairn_sdk::prelude::*;
-use cairn_sdk::shared::Row;
+use cairn_sdk::shared::{Call, Row};
 
 use super::super::item::{ItemView, Page, after_name, default_limit, read_kind, rows_for};
-use super::super::sql::{GRANTS, SECURITY, SHARED};
+use super::super::sql::{GRANTS, GROUPS_AT_ONCE, SECURITY, SHARED, SHARED_WITH_GROUPS};
 use super::item::no_such;
 use crate::domain::ItemKind;
 use crate::read_model::Files;
 
-/// The most groups of a caller that are looked at.
-const GROUPS_LIMIT: usize = 200;
+/// The most groups that a caller may have here.
+const GROUPS_LIMIT: usize = 2_000;
 
 /// What others own and have granted to the caller, to a group of the caller or to everyone, sorted by name. What is
 /// below such a folder is not listed by itself.
@@ -87,20 +87,22 @@ impl QueryHandler<SharedWithMe> for Files {
         let most = rows_for(query.limit)?;
         let (after_key, after_id) = after_name(query.cursor.as_deref())?;
         let caller = ctx.principal();
-        let groups = caller.groups.iter().take(GROUPS_LIMIT).cloned().map(Subject::Group);
-        let subjects = [Subject::User(caller.id), Subject::Everyone].into_iter().chain(groups);
-        // A page of each subject's; the first `limit` of all of them together are the page of all.
-        let calls = subjects.map(|subject| {
-            let (kind, name) = (subject.kind().into(), subject.name().into());
-            SHARED.call([
-                kind,
-                name,
-                caller.id.into(),
-                after_key.as_str().into(),
-                after_id.into(),
-                most.clone(),
-            ])
+        if caller.groups.len() > GROUPS_LIMIT {
+            let message = format!("you are in {} groups, the limit is {GROUPS_LIMIT}", caller.groups.len());
+            return Err(Rejection::rejected("too-many-groups", message).into());
+        }
+        let place = || [caller.id.into(), after_key.as_str().into(), after_id.into(), most.clone()];
+        // A page of each; the first `limit` of all of them together are the page of all.
+        let own = [Subject::User(caller.id), Subject::Everyone].map(|subject| {
+            let subject = [subject.kind().into(), subject.name().into()];
+            Call { statement: SHARED.name, params: subject.into_iter().chain(place()).collect() }
         });
+        let groups = caller.groups.chunks(GROUPS_AT_ONCE).map(|groups| {
+            // Where there are fewer groups than places, some stand in several.
+            let groups = groups.iter().cycle().take(GROUPS_AT_ONCE).map(|group| group.as_str().into());
+            Call { statement: SHARED_WITH_GROUPS.name, params: place().into_iter().chain(groups).collect() }
+        });
+        let calls = own.into_iter().chain(groups);
         let mut items = BTreeMap::new();
         for rows in db.select_all(calls.collect())? {
             for item in rows.read(ItemView::read)? {

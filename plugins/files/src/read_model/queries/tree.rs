@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cairn_sdk::prelude::*;
 
 use super::super::item::{ItemView, Page};
-use super::super::sql::{ITEM_BY_ID, TREE, WHOLE_TREE};
+use super::super::sql::{ITEM_BY_ID, TREE, WHOLE_TREE, WHOLE_TREE_TO_DEPTH};
 use super::item::no_such;
 use crate::domain::ItemKind;
 use crate::read_model::Files;
@@ -38,10 +38,13 @@ impl QueryHandler<FolderTree> for Files {
         }
         let most = TREE_LIMIT + 1;
         let items = match query.folder_id {
-            None => with_places(
-                small_enough(db.select_paged(&WHOLE_TREE, [], most)?)?.read(ItemView::read)?,
-                None,
-            ),
+            None => {
+                let all = match query.depth {
+                    None => db.select_paged(&WHOLE_TREE, [], most)?,
+                    Some(depth) => db.select_paged(&WHOLE_TREE_TO_DEPTH, [depth.into()], most)?,
+                };
+                with_places(small_enough(all)?.read(ItemView::read)?, None)
+            }
             Some(id) => {
                 if db.select(&ITEM_BY_ID, [id.into(), ItemKind::Folder.name().into()])?.is_empty() {
                     return Err(no_such("folder", id));
