@@ -103,7 +103,7 @@ async fn a_log_goes_to_postgresql_and_back_and_hosts_go_on_with_it() {
 
     let source = Log::Folder(host.data());
     let refused = badly(source.run("export", &[]));
-    assert!(refused.contains("a host runs on"), "{refused}");
+    assert!(refused.contains("is in use: stop the host"), "{refused}");
     host.stop().await;
     let lines = source.export(&path("one"));
     assert!(lines == over_http.text.as_bytes(), "both ways out give the same");

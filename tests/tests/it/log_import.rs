@@ -186,3 +186,28 @@ async fn a_body_that_stalls_or_breaks_off_leaves_nothing_behind() {
     .await;
     assert_eq!(client.head().await, 5);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_let_imported_events_be_and_go_on_with_those_after_them() {
+    let log = Elsewhere::make().await;
+    let deletion = log.lines.iter().position(|line| line.contains("FolderDeleted")).expect("a deletion");
+    let inside = log.lines[..deletion].iter().rfind(|line| line.contains("FileCreated")).expect("a file");
+    let inside: serde_json::Value = serde_json::from_str(inside).expect("an event");
+    let inside: Uuid = inside["id"].as_str().expect("an id").parse().expect("a UUID");
+    let folder = log.begin(deletion);
+    let host = TestHost::builder().shared(folder.path()).start().await;
+    let client = host.client();
+    assert_eq!(import(&client, log.lines[deletion].clone()).await.ok()["imported"], 1);
+
+    let (own, own_file) = (new_id(), new_id());
+    client.command("folder", own, "create", json!({"name": "own"})).await.created();
+    client.command("file", own_file, "create", json!({"name": "a", "parent_id": own})).await.created();
+    client.command("folder", own, "delete", json!({})).await.ok();
+    eventually(LIMIT, || async {
+        let state = client.state("file", own_file).await;
+        if state["is_deleted"] == true { Ok(()) } else { Err("it is not deleted".to_owned()) }
+    })
+    .await;
+    assert_eq!(client.state("file", inside).await["is_deleted"], false, "that is the business of elsewhere");
+    assert_eq!(client.head().await, deletion as u64 + 5);
+}

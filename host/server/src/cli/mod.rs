@@ -64,7 +64,7 @@ impl Place {
         let opened = Store::open(options).await;
         if let Err(cairn_store::Error::DataFolderInUse { path }) = &opened {
             bail!(
-                "a host runs on {}: stop it first, or ask it: GET /v1/export, POST /v1/import",
+                "{} is in use: stop the host that runs on it, or ask it: GET /v1/export, POST /v1/import",
                 path.display()
             );
         }

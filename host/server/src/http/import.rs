@@ -114,10 +114,12 @@ fn receive(store: &Store, runtime: &Handle, pieces: Pieces, folder: &Path) -> Re
 
 fn problem(refusal: Refusal) -> Problem {
     let detail = refusal.to_string();
-    let cause = match refusal {
-        Refusal::Partly { source, .. } => *source,
-        other => other,
+    let (cause, imported) = match refusal {
+        Refusal::Partly { imported, source } => (*source, imported),
+        other => (other, 0),
     };
+    let public =
+        format!("the store failed; {imported} events were imported before, and the import can go on");
     match cause {
         Refusal::Line { line, reason } => {
             Problem::new(Code::InvalidInput, detail).with_error(format!("line {line}"), reason)
@@ -129,7 +131,11 @@ fn problem(refusal: Refusal) -> Problem {
             tracing::error!(%error, "an import could not be put aside");
             Problem::new(Code::StoreUnavailable, "the body cannot be put aside: is the disk full?")
         }
-        Refusal::Store(error) => error.into(),
+        Refusal::Store(cairn_store::Error::Overloaded) => Problem::new(Code::Overloaded, detail),
+        Refusal::Store(error) => {
+            tracing::error!(%error, "an import failed");
+            Problem::new(Code::StoreUnavailable, public)
+        }
         Refusal::Partly { .. } => Problem::new(Code::Internal, detail),
     }
 }

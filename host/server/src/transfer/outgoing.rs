@@ -23,6 +23,11 @@ pub enum Error {
         /// What is wrong.
         source: line::Error,
     },
+    /// An event's data or metadata would not come out of a line as they went in.
+    #[error(
+        "the event at position {0} does not fit into a line: there is white space around its data or a line break in it"
+    )]
+    NoLine(Position),
 }
 
 /// Some lines.
@@ -75,7 +80,13 @@ impl Outgoing {
         if event.position != position {
             return Err(Error::Gap(position));
         }
+        let start = lines.len();
         line::write(event, lines).map_err(|source| Error::Event { position, source })?;
+        let breaks = lines[start..].iter().filter(|byte| **byte == b'\n').count();
+        let is_bare = |text: &str| text.trim_ascii().len() == text.len();
+        if breaks != 1 || !is_bare(&event.data) || !is_bare(&event.metadata) {
+            return Err(Error::NoLine(position));
+        }
         self.after = position;
         Ok(())
     }
