@@ -30,7 +30,7 @@ pub struct RawAppend {
     pub id: Uuid,
     /// The version that the stream has to have (`If-Match`): 0 for one that does not exist.
     pub if_match: Option<Version>,
-    /// JSON of [`Body`].
+    /// JSON: `{expected_version?, occurred_at?, events: [{type, schema_version?, data}]}`.
     pub body: Bytes,
     /// The key under which the answer is kept.
     pub idempotency_key: Option<String>,

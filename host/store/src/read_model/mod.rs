@@ -1,8 +1,8 @@
 //! Read models: the declared tables of a projection with the position that they are at, so that both commit together.
 //!
-//! What a projection declares is checked once and for both databases ([`compile`], [`check`], [`dialect`]); what a guest
-//! wants written is checked and put in order ([`change`], [`group`]); the rest is the database's: [`sqlite`] has a file for
-//! each projection, [`postgres`] a schema.
+//! What a projection declares is checked once and for both databases (`compile`, `check`, `dialect`); what a guest
+//! wants written is checked and put in order (`change`, `group`); the rest is the database's: `sqlite` has a file for
+//! each projection, `postgres` a schema.
 
 mod error;
 mod session;
