@@ -8,10 +8,10 @@ use sqlx::Row;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-use super::Log;
 use super::connect::within;
 use super::types::Moment;
 use super::writer::{ATTEMPTS, Writer, is_about_connection};
+use super::{Log, policies};
 use crate::error::Error;
 use crate::import::{ImportError, Imported, compare, follow, known, streams};
 use crate::log::{signed, unsigned};
@@ -104,8 +104,8 @@ impl Writer {
         let connection = self.connection.as_mut().ok_or(Error::Closed)?;
         within(limit, insert(connection, events)).await?;
         within(limit, lose_facts(connection, rebuild)).await?;
-        let policies = sqlx::query("UPDATE policy_positions SET position = $1").bind(signed(after.position));
-        within(limit, policies.execute(connection)).await?;
+        // After `log_meta`: policies that begin meanwhile wait for its row.
+        within(limit, policies::pass_by(connection, after.position)).await?;
         self.commit().await?;
         self.imported(after, rebuild);
         Ok(())

@@ -135,19 +135,39 @@ impl Log {
     }
 }
 
-/// Moves a policy's position, if it is the expected one; until the transaction ends nobody else can.
+/// Says that policies have reacted to everything up to this position: to those that have a position, and, in the row of a policy
+/// without a name, to those that get one later.
+pub(super) async fn pass_by(connection: &mut PgConnection, position: Position) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO policy_positions (policy, position) VALUES ('', 0) ON CONFLICT (policy) DO NOTHING",
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("UPDATE policy_positions SET position = $1")
+        .bind(signed(position))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Moves a policy's position, if it is the expected one; until the transaction ends nobody else can. It does not stay before
+/// what was passed by.
 async fn move_on(
     connection: &mut PgConnection,
     policy: &Name,
     from: Position,
     to: Position,
 ) -> Result<(), Error> {
-    sqlx::query(
+    let made = sqlx::query(
         "INSERT INTO policy_positions (policy, position) VALUES ($1, 0) ON CONFLICT (policy) DO NOTHING",
     )
     .bind(&**policy)
     .execute(&mut *connection)
     .await?;
+    if made.rows_affected() > 0 {
+        // An import that is under way does not see the row, and is waited for.
+        sqlx::query("SELECT 1 FROM log_meta FOR SHARE").execute(&mut *connection).await?;
+    }
     let actual: i64 =
         sqlx::query_scalar("SELECT position FROM policy_positions WHERE policy = $1 FOR UPDATE")
             .bind(&**policy)
@@ -157,11 +177,14 @@ async fn move_on(
     if actual != from {
         return Err(Error::Fenced { expected: from, actual });
     }
-    sqlx::query("UPDATE policy_positions SET position = $2 WHERE policy = $1")
-        .bind(&**policy)
-        .bind(signed(to))
-        .execute(connection)
-        .await?;
+    sqlx::query(
+        "UPDATE policy_positions SET position = greatest($2, (SELECT position FROM policy_positions WHERE policy = ''))
+         WHERE policy = $1",
+    )
+    .bind(&**policy)
+    .bind(signed(to))
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

@@ -8,10 +8,10 @@ use cairn_model::{Position, RecordedEvent, StreamKey, Version};
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
-use super::Log;
 use super::log::{signed, unsigned};
 use super::multi::{MultiRow, Script};
 use super::writer::{Writer, tail};
+use super::{Log, policies};
 use crate::error::Error;
 use crate::import::{ImportError, Imported, compare, follow, known, streams};
 
@@ -70,10 +70,7 @@ impl Writer {
             after = follow(new, before, versions(&mut transaction, &streams(new)).await?)?;
             insert(&mut transaction, new).await?;
             lose_facts(&mut transaction).await?;
-            sqlx::query("UPDATE policy_positions SET position = ?")
-                .bind(signed(after.position))
-                .execute(&mut *transaction)
-                .await?;
+            policies::pass_by(&mut transaction, after.position).await?;
             transaction.commit().await?;
             self.imported(after);
         }

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use cairn_model::stream::parse_id;
 use cairn_model::{Name, Position, StreamKey, StreamRef, Timestamp};
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::log::{signed, unsigned};
 use super::multi::{MultiRow, Script};
@@ -160,11 +160,15 @@ impl Log {
         if actual != from {
             return Err(Error::Fenced { expected: from, actual });
         }
-        sqlx::query("INSERT OR REPLACE INTO policy_positions (policy, position) VALUES (?, ?)")
-            .bind(policy.clone())
-            .bind(signed(to))
-            .execute(&mut *transaction)
-            .await?;
+        // It does not stay before what was passed by.
+        sqlx::query(
+            "INSERT OR REPLACE INTO policy_positions (policy, position)
+             VALUES (?1, max(?2, coalesce((SELECT position FROM policy_positions WHERE policy = ''), 0)))",
+        )
+        .bind(policy.clone())
+        .bind(signed(to))
+        .execute(&mut *transaction)
+        .await?;
         let mut script = Script::default();
         states(&mut script, policy, &reactions);
         commands(&mut script, policy, &reactions);
@@ -204,6 +208,19 @@ impl Log {
         .await?;
         Ok(transaction.commit().await?)
     }
+}
+
+/// Says that policies have reacted to everything up to this position: to those that have a position, and, in the row of a policy
+/// without a name, to those that get one later.
+pub(super) async fn pass_by(connection: &mut SqliteConnection, position: Position) -> Result<(), Error> {
+    sqlx::query("INSERT OR IGNORE INTO policy_positions (policy, position) VALUES ('', 0)")
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("UPDATE policy_positions SET position = ?")
+        .bind(signed(position))
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// Of several reactions about one stream the last one's state stays.

@@ -193,3 +193,27 @@ async fn events_are_not_changed_by_accident() {
     }
     assert!(store.verify(0).await.expect("verifies").valid);
 }
+
+#[tokio::test]
+async fn a_policy_that_begins_during_an_import_begins_after_it() {
+    let source = Place::sqlite();
+    let store = source.open().await;
+    fill(&store, &stream(1), 0..50).await;
+    let events = store.read_log(LogFilter::default()).await.expect("reads");
+    let place = Place::postgres();
+    let (first, second) = (place.open_host(0).await, place.open_host(1).await);
+    let importing = tokio::spawn(async move {
+        for event in events {
+            first.import(vec![event]).await.expect("imports");
+        }
+    });
+    for number in 0..50 {
+        let policy = format!("p{number}");
+        let beginning = second.look().await.expect("looks").max(1);
+        second.record_reactions(&policy.into(), 0, beginning, Vec::new(), None).await.expect("records");
+    }
+    importing.await.expect("ends");
+    for number in 0..50 {
+        assert_eq!(second.policy_position(&format!("p{number}")).await.expect("reads"), 50);
+    }
+}

@@ -204,6 +204,14 @@ pub async fn import_is_no_business_of_policies(place: Place) {
     imported(&store, &events).await;
     assert_eq!(store.policy_position("p").await.expect("reads"), 10);
     assert!(store.record_reactions(&"p".into(), 2, 5, Vec::new(), None).await.is_err());
+    // One that meant to begin before the import, and was late.
+    store.record_reactions(&"late".into(), 0, 4, Vec::new(), None).await.expect("records");
+    assert_eq!(store.policy_position("late").await.expect("reads"), 10);
+    assert!(store.record_reactions(&"late".into(), 4, 6, Vec::new(), None).await.is_err());
+    store.record_reactions(&"late".into(), 10, 12, Vec::new(), None).await.expect("records");
+    assert_eq!(store.policy_position("late").await.expect("reads"), 12);
+    store.record_reactions(&"new".into(), 0, 11, Vec::new(), None).await.expect("records");
+    assert_eq!(store.policy_position("new").await.expect("reads"), 11);
 }
 
 pub async fn import_by_two_at_once_is_one_import(place: Place) {
