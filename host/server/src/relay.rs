@@ -1,13 +1,10 @@
 //! From the log to the world: wake-ups for this process and the others, and Redis Streams for whoever consumes them.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cairn_bus::relay::Status;
 use cairn_bus::{Bus, Page, RedisOptions, Relay};
 use cairn_model::{Clock, Position};
 use cairn_store::{Fence, LogFilter, Store};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::leases::Leases;
@@ -47,26 +44,17 @@ pub async fn look(store: Store, bus: Bus, stop: CancellationToken) {
 }
 
 /// The host's part in publishing to Redis.
-#[derive(Clone)]
 pub struct Publisher {
     options: RedisOptions,
     store: Store,
     bus: Bus,
     clock: Clock,
-    /// Of the relay that runs here; none while another host publishes.
-    status: Arc<Mutex<Option<watch::Receiver<Status>>>>,
 }
 
 impl Publisher {
     /// A publisher of this log.
     pub fn new(options: RedisOptions, store: Store, bus: Bus, clock: Clock) -> Self {
-        Self { options, store, bus, clock, status: Arc::default() }
-    }
-
-    /// How the relay stands, if it runs on this host.
-    pub fn status(&self) -> Option<Status> {
-        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        status.as_ref().map(|status| status.borrow().clone())
+        Self { options, store, bus, clock }
     }
 
     /// Publishes whenever this host has the lease.
@@ -95,7 +83,6 @@ impl Publisher {
                 return;
             }
         };
-        self.note(Some(relay.status()));
         tokio::select! {
             superseded = relay.run() => {
                 tracing::warn!(%superseded, "the relay ends");
@@ -106,10 +93,5 @@ impl Publisher {
             }
             () = lost.cancelled() => {}
         }
-        self.note(None);
-    }
-
-    fn note(&self, status: Option<watch::Receiver<Status>>) {
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
 }

@@ -1,9 +1,10 @@
 //! The facts of streams: what of an aggregate's folded state the host keeps in tables of its own.
 
+use cairn_model::access::CHAIN_LINKS;
 use cairn_model::{Access, StreamKey, Version};
 
-/// How many links of a chain of access are followed.
-pub(crate) const CHAIN_LIMIT: i64 = 1000;
+/// How many links of a chain of access are followed, as the databases count.
+pub(crate) const CHAIN_LIMIT: i64 = CHAIN_LINKS as i64;
 
 /// What an aggregate's folded state says about access and claims.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 
+/// The log's file in a data folder, where the log is on SQLite.
+pub const LOG_FILE: &str = "cairn.db";
+
 /// How long an opening store waits for the one before it, which may still be closing.
 const PATIENCE: Duration = Duration::from_millis(1000);
 
@@ -43,7 +46,7 @@ impl Folder {
 
     /// The log.
     pub fn log(&self) -> PathBuf {
-        self.path.join("cairn.db")
+        self.path.join(LOG_FILE)
     }
 
     /// A read model.

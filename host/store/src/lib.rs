@@ -32,6 +32,7 @@ mod written;
 pub use append::{Answer, Append, ClaimChanges, Committed, Current, Idempotency, Outcome, Stale};
 pub use error::{DatabaseError, Error};
 pub use facts::Facts;
+pub use folder::LOG_FILE;
 pub use import::{ImportError, Imported};
 pub use keys::StoredKey;
 pub use lease::Fence;

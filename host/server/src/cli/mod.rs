@@ -8,15 +8,12 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use cairn::config::{Config, Flags};
-use cairn_store::{Options, Store};
+use cairn_store::{LOG_FILE, Options, Store};
 use indicatif::{ProgressBar, ProgressStyle};
 use tempfile::TempDir;
 
 pub use export::{Export, export};
 pub use import::{Import, import};
-
-/// The log's file in a data folder, where it is not in PostgreSQL.
-const LOG_FILE: &str = "cairn.db";
 
 /// Which log.
 #[derive(Debug, clap::Args)]

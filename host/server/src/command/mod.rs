@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::plugins::{CommandEntry, Registry};
 use crate::problem::{Code, Problem};
 use bridge::{Bridge, Caller, Origin, Reply};
-pub use raw::{RawAppend, RawEvent};
+pub use raw::RawAppend;
 
 /// How many events are folded at once for an earlier state.
 const FOLD_PAGE: u32 = 1_000;

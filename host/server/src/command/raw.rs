@@ -53,7 +53,7 @@ struct Body {
 /// An event of a raw append.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RawEvent {
+struct RawEvent {
     /// The event type.
     #[serde(rename = "type")]
     event_type: String,

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use bytes::{Buf, Bytes};
@@ -22,7 +21,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::Shared;
 use super::export::NDJSON;
-use super::request::Caller;
+use super::request::{Caller, has_media_type};
 use super::respond::{json, number};
 use crate::problem::{Code, Problem};
 use crate::transfer::{self, Refusal};
@@ -49,7 +48,7 @@ pub async fn import(
     mut body: Body,
 ) -> Result<Response, Problem> {
     caller.administrator()?;
-    if !is_ndjson(&headers) {
+    if !has_media_type(&headers, NDJSON) {
         let detail = format!("the body must have the content type {NDJSON}");
         return Err(Problem::new(Code::UnsupportedMediaType, detail));
     }
@@ -78,11 +77,6 @@ pub async fn import(
     let mut response = json(StatusCode::OK, &Done { imported, skipped, position: head });
     response.headers_mut().insert("cairn-position", number(head));
     Ok(response)
-}
-
-fn is_ndjson(headers: &HeaderMap) -> bool {
-    let Some(text) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
-    text.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(NDJSON)
 }
 
 /// Hands the body on, piece by piece, until its end or until nobody wants more of it.

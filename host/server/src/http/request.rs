@@ -77,7 +77,7 @@ pub async fn json_body(headers: &HeaderMap, body: Body, limits: &Limits) -> Resu
     let bytes = tokio::time::timeout(limits.body_timeout, read_body(body, limits.body_bytes))
         .await
         .map_err(|_| Problem::new(Code::RequestTimeout, "the body did not arrive in time"))??;
-    if !bytes.is_empty() && !is_json(headers) {
+    if !bytes.is_empty() && !has_media_type(headers, "application/json") {
         return Err(Problem::new(
             Code::UnsupportedMediaType,
             "the body must have the content type application/json",
@@ -108,10 +108,11 @@ async fn read_body(mut body: Body, limit_bytes: usize) -> Result<Bytes, Problem>
     Ok(whole.freeze())
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+/// Whether the body is said to be of this media type, whatever its parameters.
+pub fn has_media_type(headers: &HeaderMap, name: &str) -> bool {
     let Some(text) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
     let essence = text.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json")
+    essence.eq_ignore_ascii_case(name)
 }
 
 /// The version that `If-Match` names: one strong entity tag, as `ETag` gave it.

@@ -10,22 +10,13 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::log::{signed, unsigned};
 use super::multi::{MultiRow, Script};
+use super::rows::EVENTS;
 use super::writer::{Writer, tail};
 use super::{Log, policies};
 use crate::error::Error;
 use crate::import::{ImportError, Imported, compare, follow, known, streams};
 
 /// As for appends, but each event brings its own time.
-static EVENTS: LazyLock<MultiRow> = LazyLock::new(|| {
-    MultiRow::insert(
-        "INSERT INTO event_store (position, tenant, aggregate, id, version, type, schema_version, data, metadata,
-         recorded_at, hash)",
-        11,
-        0,
-        "",
-    )
-});
-
 /// A stream that does not exist gives no row.
 static VERSIONS: LazyLock<MultiRow> = LazyLock::new(|| {
     MultiRow::new(

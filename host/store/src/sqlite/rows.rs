@@ -8,7 +8,8 @@ use super::log::signed;
 use super::multi::{MultiRow, Script};
 use crate::plan::{EventRow, Kept, KeptKey, Writes};
 
-static EVENTS: LazyLock<MultiRow> = LazyLock::new(|| {
+/// Also used where events are imported.
+pub(super) static EVENTS: LazyLock<MultiRow> = LazyLock::new(|| {
     MultiRow::insert(
         "INSERT INTO event_store (position, tenant, aggregate, id, version, type, schema_version, data, metadata,
          recorded_at, hash)",
