@@ -29,7 +29,7 @@ pub enum Code {
     VersionMismatch,
     /// 413: the body is too large.
     BodyTooLarge,
-    /// 415: the body is not JSON.
+    /// 415: the body has another content type than the call takes.
     UnsupportedMediaType,
     /// 422: a rule of the domain forbids it.
     Rejected,
@@ -153,13 +153,14 @@ impl Code {
                 "body-too-large",
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "The body is too large",
-                "The body exceeds `limits.body_bytes` of the host's configuration.",
+                "The body, or a line of an import, exceeds a limit of the host's configuration; `detail` names it. Commands and \
+                 raw appends are bounded by `limits.body_bytes`.",
             ),
             Self::UnsupportedMediaType => (
                 "unsupported-media-type",
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "Not JSON",
-                "Send the payload as `Content-Type: application/json`.",
+                "Another content type is needed",
+                "Send payloads as `Content-Type: application/json`, imports as `application/x-ndjson`; `detail` says which.",
             ),
             Self::Rejected => (
                 "rejected",

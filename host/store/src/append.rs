@@ -39,6 +39,26 @@ pub struct Append {
     pub lineage: Lineage,
 }
 
+impl Append {
+    /// Asks for nothing but the answer that is kept under a key of this tenant: [`Outcome::Committed`] with it, or
+    /// [`Outcome::Current`] where there is none. It rests on nothing, as it names a stream that nobody can have.
+    pub fn kept_answer(tenant: Name, idempotency: Idempotency) -> Self {
+        Self {
+            stream: StreamKey { tenant, aggregate: Name::from(""), id: Uuid::nil() },
+            expected: 0,
+            events: Vec::new(),
+            metadata: String::new(),
+            reads: Vec::new(),
+            claims: ClaimChanges::default(),
+            access: None,
+            idempotency: Some(idempotency),
+            record_unchanged: false,
+            answer: Answer::empty(),
+            lineage: Lineage::default(),
+        }
+    }
+}
+
 /// The difference that a command makes to its stream's claims.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClaimChanges {

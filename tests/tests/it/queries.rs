@@ -129,10 +129,15 @@ async fn what_is_renamed_moved_deleted_and_restored_is_read_so_at_once() {
 async fn a_query_waits_for_the_position_that_it_is_given_and_says_so_when_it_cannot() {
     let host = TestHost::start().await;
     let client = host.client();
-    let request = client.request(reqwest::Method::GET, "/v1/queries/folder_children");
     let far = client.head().await + 1_000;
-    let request = request.header("Cairn-Min-Position", far).header("Prefer", "wait=1");
-    client.send(request).await.problem(503, "projection-behind");
+    for prefer in ["wait=1", "respond-async, wait=1;why=tired", "WAIT = \"1\""] {
+        let request = client.request(reqwest::Method::GET, "/v1/queries/folder_children");
+        let request = request.header("Cairn-Min-Position", far).header("Prefer", prefer);
+        client.send(request).await.problem(503, "projection-behind");
+    }
+    let request = client.request(reqwest::Method::GET, "/v1/queries/folder_children");
+    let request = request.header("Cairn-Min-Position", far).header("Prefer", "wait=soon");
+    client.send(request).await.problem(400, "invalid-input");
     let listed = client.get("/v1/projections").await.ok();
     let names: Vec<&Value> =
         listed["items"].as_array().expect("items").iter().map(|item| &item["name"]).collect();

@@ -207,13 +207,25 @@ impl Host for Bridge {
                     let check = check_of(&work, basis);
                     self.hand_in(work, Pending::Refusal(problem), check);
                 }
-                verdict::Refusal::AtOnce(problem) => work.caller.answer(Err(problem)),
+                verdict::Refusal::AtOnce(problem) => self.answer_at_once(work, problem),
             },
         }
     }
 }
 
 impl Bridge {
+    /// Answers a no that rests on nothing. Under a key it is the answer only if there is none of an earlier time: what was
+    /// written once is not denied because the plugin fails today.
+    fn answer_at_once(self: &Arc<Self>, work: Work<Caller>, problem: Problem) {
+        match work.caller.origin.idempotency.clone() {
+            Some(idempotency) => {
+                let lookup = Append::kept_answer(work.stream.tenant.clone(), idempotency);
+                self.hand_in(work, Pending::Refusal(problem), lookup);
+            }
+            None => work.caller.answer(Err(problem)),
+        }
+    }
+
     fn hand_in(self: &Arc<Self>, work: Work<Caller>, pending: Pending, append: Append) {
         let bridge = self.clone();
         self.store.append(append, move |outcome| bridge.settle(work, pending, outcome));

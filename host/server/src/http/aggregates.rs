@@ -1,7 +1,7 @@
 //! `/v1/aggregates…`: commands, state, history, access.
 
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::header::{ETAG, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::request::{Caller, Params, id, idempotency_key, if_match, json_body};
+use super::request::{Caller, Params, Path, id, idempotency_key, if_match, json_body};
 use super::respond::{Page, etag, json, json_bytes, number};
 use super::{Services, Shared};
 use crate::command::{Cause, Moment, Request, StateView};

@@ -1,12 +1,13 @@
 //! What needs no key: is the process alive, is it ready, what does a problem's code mean.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::Shared;
+use super::request::Path;
 use super::respond::json;
 use crate::problem::{Code, Problem};
 

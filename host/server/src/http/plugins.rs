@@ -1,13 +1,13 @@
 //! `GET /v1/plugins…`: what is loaded.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use cairn_model::manifest::Manifest;
 use serde::Serialize;
 
 use super::Shared;
-use super::request::Caller;
+use super::request::{Caller, Path};
 use super::respond::{Page, json};
 use crate::plugins::Plugin;
 use crate::problem::{Code, Problem};

@@ -1,11 +1,11 @@
 //! `GET /v1/queries/{query}`.
 
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use super::Shared;
-use super::request::{Caller, min_position, pairs};
+use super::request::{Caller, Path, min_position, pairs};
 use super::respond::{json_bytes, number};
 use crate::problem::Problem;
 use crate::query::Request;

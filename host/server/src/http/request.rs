@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::FromRequestParts;
+use axum::extract::{self, FromRequestParts};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use cairn_model::stream::parse_id;
 use cairn_model::{Position, Principal, Version};
 use http_body_util::BodyExt;
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::respond::TraceId;
@@ -62,6 +63,19 @@ impl FromRequestParts<Shared> for Caller {
             principal.ok_or_else(|| Problem::new(Code::Unauthenticated, "the key is not valid"))?;
         let trace_id = parts.extensions.get::<TraceId>().map(|trace| trace.0.clone()).unwrap_or_default();
         Ok(Self { principal, trace_id })
+    }
+}
+
+/// The variable parts of a path. What is no text in them, as `%ff`, is a problem like any other.
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Shared> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, services: &Shared) -> Result<Self, Problem> {
+        let path = extract::Path::from_request_parts(parts, services).await;
+        path.map(|extract::Path(parts)| Self(parts))
+            .map_err(|rejection| Problem::invalid("", format!("the path: {}", rejection.body_text())))
     }
 }
 
@@ -149,8 +163,13 @@ pub fn min_position(headers: &HeaderMap, limits: &Limits) -> Result<Option<(Posi
     let mut wait = WAIT_DEFAULT;
     for preference in headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()) {
         for part in preference.split(',') {
-            if let Some(seconds) = part.trim().strip_prefix("wait=") {
-                let seconds: u64 = seconds
+            // RFC 7240: a preference may have parameters, of which `wait` knows none.
+            let (name, value) =
+                part.split(';').next().and_then(|part| part.split_once('=')).unwrap_or((part, ""));
+            if name.trim().eq_ignore_ascii_case("wait") {
+                let seconds: u64 = value
+                    .trim()
+                    .trim_matches('"')
                     .parse()
                     .map_err(|_| Problem::invalid("Prefer", "wait must be a whole number of seconds"))?;
                 wait = Duration::from_secs(seconds).min(limits.wait);

@@ -1,14 +1,14 @@
 //! `POST /v1/streams/{aggregate}/{id}/events`: raw appends, for integration and for histories from other stores.
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use cairn_model::principal::{ADMIN_SCOPE, APPEND_SCOPE};
 
 use super::Shared;
 use super::aggregates::committed;
-use super::request::{Caller, id, idempotency_key, if_match, json_body};
+use super::request::{Caller, Path, id, idempotency_key, if_match, json_body};
 use crate::command::RawAppend;
 use crate::problem::{Code, Problem};
 
