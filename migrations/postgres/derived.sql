@@ -88,3 +88,7 @@ BEGIN
         WHERE e.position > seen ORDER BY e.position LIMIT changes_limit + 1);
 END
 $$;
+
+-- What finds out whether there is room on the disk. PLAIN: what is compressed takes none.
+CREATE UNLOGGED TABLE IF NOT EXISTS probe (filler TEXT NOT NULL);
+ALTER TABLE probe ALTER COLUMN filler SET STORAGE PLAIN;

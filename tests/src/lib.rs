@@ -18,6 +18,7 @@ mod built;
 mod client;
 mod dump;
 mod host;
+mod proxy;
 mod random;
 
 use std::time::{Duration, Instant};
@@ -26,6 +27,7 @@ pub use built::{cairn, files_import, files_plugin, guest};
 pub use client::{Answer, Client};
 pub use dump::{all_items, copy_folder, read_model, sqlite};
 pub use host::{Builder, TestHost};
+pub use proxy::{Network, Proxy};
 pub use random::Random;
 use uuid::Uuid;
 

@@ -34,8 +34,13 @@ impl Postgres {
 
     /// The same with other settings, each as `name=value`.
     pub fn start_with(settings: &[&str]) -> Self {
-        let folder =
-            tempfile::Builder::new().prefix("cairn-postgres-").tempdir().expect("a temporary folder");
+        Self::start_in(&std::env::temp_dir(), settings)
+    }
+
+    /// The same in a folder below this one, which decides what disk it is on.
+    pub fn start_in(parent: &Path, settings: &[&str]) -> Self {
+        let folder = tempfile::Builder::new().prefix("cairn-postgres-").tempdir_in(parent);
+        let folder = folder.expect("a temporary folder");
         give_away(folder.path());
         let mut server = Self {
             binaries: binaries(),
@@ -68,10 +73,22 @@ impl Postgres {
 
     /// Runs statements as the superuser; answers what `psql` prints of the rows.
     pub fn sql(&self, database: &str, sql: &str) -> String {
+        let output = run(&mut self.psql(database, sql));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Begins to run statements as the superuser in a session of their own. Whoever starts it waits for its end, and may find
+    /// that the session was cut off.
+    pub fn begin_sql(&self, database: &str, sql: &str) -> Child {
+        let mut command = self.psql(database, sql);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("psql starts")
+    }
+
+    fn psql(&self, database: &str, sql: &str) -> Command {
         let mut command = Command::new(self.binaries.join("psql"));
         command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d"]);
-        let output = run(command.arg(self.url_of(database)).args(["-c", sql]));
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        command.arg(self.url_of(database)).args(["-c", sql]);
+        command
     }
 
     /// Its port on 127.0.0.1; the same after a restart.

@@ -16,7 +16,8 @@ async fn host(database: &str) -> TestHost {
     TestHost::builder().argument("--database").argument(database).start().await
 }
 
-fn cli(redis: &Redis, words: &[&str]) -> String {
+/// Runs a command with redis-cli and answers what it prints.
+pub fn cli(redis: &Redis, words: &[&str]) -> String {
     let output = Command::new("redis-cli").arg("-p").arg(redis.port().to_string()).args(words).output();
     String::from_utf8(output.expect("redis-cli").stdout).expect("text")
 }

@@ -1,15 +1,18 @@
 //! Tests of a whole host over HTTP: one binary, so that it is linked once; one file for each promise.
 
+mod campaign;
 mod cascade;
 mod cluster;
 mod commands;
 mod crash;
+mod disk;
 mod export;
 mod history;
 mod hostile;
 mod hot_file;
 mod idempotency;
 mod import;
+mod journal;
 mod lifecycle;
 mod log_import;
 mod moves;

@@ -112,12 +112,11 @@ impl Log {
         self.writer.lock().await.rest().await;
     }
 
-    /// Whether the log can be read and written: after a failed batch one small commit finds out.
+    /// Whether the log can be read and written: after a failed batch a commit that needs room on the disk finds out.
     pub async fn check(&self) -> Result<(), Error> {
         self.head_of(&StreamKey::new("", "", Uuid::nil())).await?;
         if self.published.is_failing() {
-            let barrier = "UPDATE log_meta SET barrier = barrier + 1";
-            self.connect.bounded(sqlx::query(barrier).execute(&self.writers)).await?;
+            self.connect.bounded(sqlx::raw_sql(PROBE).execute(&self.writers)).await?;
             self.published.writing_fails(false);
         }
         Ok(())
@@ -131,6 +130,13 @@ impl Log {
         self.writers.close().await;
     }
 }
+
+/// A commit that takes room on the disk, as an append does, and gives it back. TRUNCATE begins a new file each time, so no
+/// room that was taken earlier is used.
+const PROBE: &str = "TRUNCATE probe;
+    INSERT INTO probe SELECT repeat('-', 8000) FROM generate_series(1, 32);
+    TRUNCATE probe;
+    UPDATE log_meta SET barrier = barrier + 1";
 
 /// Makes what is missing of the derived tables, one host after the other.
 async fn make_derived(connection: &mut PgConnection) -> Result<(), Error> {

@@ -178,6 +178,9 @@ impl Writer {
         if self.tail != before {
             return Err(Failure::Unknown(error.into()));
         }
+        if is_disk_full(&error) {
+            return Err(Failure::NotWritten(error.into()));
+        }
         let barrier = sqlx::query(BARRIER).execute(&mut *connection).await;
         match barrier {
             Ok(_) => Err(Failure::NotWritten(error.into())),
@@ -309,6 +312,14 @@ fn is_about_content(error: &Error) -> bool {
     let Error::Database(DatabaseError(sqlx::Error::Database(error))) = error else { return false };
     let code = error.code().and_then(|code| code.parse::<u32>().ok()).unwrap_or(0);
     matches!(code & 0xff, 1 | 18 | 19 | 20)
+}
+
+/// Whether the disk, or a quota, was full. Then the last frame of the transaction, which is the one that says that it is
+/// whole, is not in the write-ahead log (`walWriteOneFrame` of SQLite's wal.c, which ends with the first write that finds no
+/// room), so no crash can bring the transaction back.
+fn is_disk_full(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else { return false };
+    error.code().is_some_and(|code| code == "13")
 }
 
 /// The end of the log.
