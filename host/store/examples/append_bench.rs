@@ -45,6 +45,7 @@ fn new_append(id: Uuid) -> Append {
         record_unchanged: false,
         answer: Answer { created: true, ..Answer::empty() },
         lineage: Lineage::default(),
+        insists: false,
     }
 }
 

@@ -26,6 +26,7 @@ mod sequencer;
 mod snapshots;
 mod sqlite;
 mod store;
+mod turns;
 mod verify;
 mod written;
 

@@ -284,6 +284,7 @@ fn check_of(work: &Work<Caller>, basis: Basis) -> Append {
         record_unchanged: false,
         answer: Answer::empty(),
         lineage: basis.lineage,
+        insists: work.attempts > 0,
     }
 }
 

@@ -132,6 +132,7 @@ impl<'a> Loader<'a> {
             record_unchanged: false,
             answer: Answer::empty(),
             lineage: Lineage::default(),
+            insists: false,
         };
         match self.store.append_and_wait(append).await {
             Outcome::Committed(_) => Ok(()),

@@ -11,6 +11,7 @@ mod policies;
 mod proxy;
 mod reading;
 mod reference;
+mod turns;
 
 /// Makes a test of each check for each backend.
 macro_rules! conformance {

@@ -60,6 +60,7 @@ pub async fn set_access_of(store: &Store, aggregate: &str, number: u128, access:
         record_unchanged: false,
         answer: Answer::empty(),
         lineage: Lineage::default(),
+        insists: false,
     };
     assert!(matches!(store.append_and_wait(append).await, Outcome::Committed(_)));
 }
