@@ -102,11 +102,13 @@ BEGIN
                 e.recorded_at, NULL
         FROM event_store AS e
         LEFT JOIN access AS a ON a.id = e.id AND a.aggregate = e.aggregate AND a.tenant = e.tenant
-        WHERE e.position > seen ORDER BY e.position LIMIT changes_limit + 1)
-        UNION ALL
-        SELECT 5, w.n, NULL, (extract(epoch FROM t.ends_at - clock_timestamp()) * 1000000)::int8, NULL, t.served, NULL, NULL,
-               NULL, NULL, NULL, NULL, NULL, t.queue
-        FROM unnest(turn_ids, turn_aggregates, turn_tenants) WITH ORDINALITY AS w (id, aggregate, tenant, n)
-        JOIN turns AS t ON t.id = w.id AND t.aggregate = w.aggregate AND t.tenant = w.tenant;
+        WHERE e.position > seen ORDER BY e.position LIMIT changes_limit + 1);
+    IF cardinality(turn_ids) > 0 THEN
+        RETURN QUERY
+            SELECT 5, w.n, NULL::int8, (extract(epoch FROM t.ends_at - clock_timestamp()) * 1000000)::int8, NULL::int8, t.served,
+                   NULL::text, NULL::text, NULL::uuid, NULL::uuid, NULL::bytea, NULL::bytea, NULL::timestamptz, t.queue
+            FROM unnest(turn_ids, turn_aggregates, turn_tenants) WITH ORDINALITY AS w (id, aggregate, tenant, n)
+            JOIN turns AS t ON t.id = w.id AND t.aggregate = w.aggregate AND t.tenant = w.tenant;
+    END IF;
 END
 $$;

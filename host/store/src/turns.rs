@@ -5,8 +5,9 @@
 //! *turn*: while it lasts the others' appends to that stream are sent back without being looked at. Who waits is noted in the
 //! order of coming, and a turn that is over passes to the next one.
 //!
-//! A turn lasts until its host has appended something and [`SLICE`] more, in which it appends whatever else it has; or for
-//! [`TURN`], if it appends nothing. A host that died holds the others up for that long, once.
+//! A turn lasts until its host has appended something and [`SLICE`] more, in which it appends whatever else it has. A host that
+//! appends nothing has [`TURN`] from when it was last seen trying, and one that is not seen at all, as it died or needs its turn
+//! no more, holds the others up for [`SHOW_UP`], once.
 //!
 //! It is a hint. What may be appended is decided by versions alone, so a turn may be lost, or ignored by a host that does not
 //! know of it. Only the back end that several hosts can use keeps turns; they change under the log's lock.
@@ -21,8 +22,10 @@ use crate::append::{Append, Outcome, Stale};
 
 /// How long a host may take to append something: it reads the stream and decides.
 const TURN: Duration = Duration::from_millis(100);
+/// How long a host is waited for when its turn comes.
+const SHOW_UP: Duration = Duration::from_millis(50);
 /// How long it goes on from then: a few batches.
-const SLICE: Duration = Duration::from_millis(10);
+const SLICE: Duration = Duration::from_millis(20);
 /// The pause before somebody looks again at a host that has appended nothing yet, and the margin after the end of a turn,
 /// so that who comes then reads all that was appended.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -47,13 +50,9 @@ impl Turn {
             return false;
         }
         self.queue.remove(0);
-        self.begin();
-        !self.queue.is_empty()
-    }
-
-    fn begin(&mut self) {
         self.served = false;
-        self.left = if self.queue.is_empty() { Duration::ZERO } else { TURN };
+        self.left = if self.queue.is_empty() { Duration::ZERO } else { SHOW_UP };
+        !self.queue.is_empty()
     }
 
     /// How long this host waits; `None` where it may append.
@@ -112,11 +111,13 @@ impl Turns {
         let turn = self.turns.entry(stream.clone()).or_default();
         if turn.queue.len() < QUEUE_LIMIT && !turn.queue.contains(&self.host) {
             turn.queue.push(self.host);
-            if turn.queue.len() == 1 {
-                turn.begin();
-            }
-            self.changed.insert(stream.clone());
+        } else if turn.served || turn.queue.first() != Some(&self.host) {
+            return;
         }
+        if turn.queue.first() == Some(&self.host) {
+            (turn.served, turn.left) = (false, TURN);
+        }
+        self.changed.insert(stream.clone());
     }
 
     /// The append is what a turn was for, if this host has one at what it rests on.
@@ -178,12 +179,25 @@ mod tests {
         for round in 0..7 {
             let host = HOSTS[round % 3];
             let now = turn.as_mut().expect("a turn");
-            assert_eq!((now.queue[0], now.left, now.served), (host, TURN, false));
+            assert_eq!((now.queue[0], now.left > PAUSE, now.served), (host, true, false));
             // It is over. The one after the next comes first and passes it on; the one whose it was comes back.
             now.left = Duration::ZERO;
             assert!(at(HOSTS[(round + 2) % 3], &mut turn, |_| {}).is_some());
             assert!(at(host, &mut turn, join).is_some());
         }
+    }
+
+    #[test]
+    fn who_is_seen_trying_has_more_time() {
+        let mut turn = None;
+        at(HOSTS[0], &mut turn, join);
+        at(HOSTS[1], &mut turn, join);
+        turn.as_mut().expect("a turn").left = Duration::ZERO;
+        at(HOSTS[0], &mut turn, join);
+        assert_eq!(turn.as_ref().expect("a turn").left, SHOW_UP);
+        at(HOSTS[1], &mut turn, join);
+        let turn = turn.expect("a turn");
+        assert_eq!((turn.queue.as_slice(), turn.left), ([HOSTS[1], HOSTS[0]].as_slice(), TURN));
     }
 
     #[test]
