@@ -10,8 +10,10 @@ use crate::{build, plugins, shell};
 /// What to measure.
 #[derive(clap::Subcommand)]
 pub enum Bench {
-    /// Commands per second over HTTP, beside the limits that the machine sets.
+    /// Commands per second over HTTP, beside the limits that the machine sets; with `--database postgres` on a private server.
     Commands(Args),
+    /// One, two and three hosts on one PostgreSQL: what they cost each other.
+    Hosts(Args),
     /// How fast a read model comes back from the log, beside a native loop over the same log.
     Rebuild(Args),
     /// What the bare decision costs, natively and in the component.
@@ -33,6 +35,7 @@ pub struct Args {
 pub fn run(bench: &Bench) -> anyhow::Result<()> {
     let (what, args) = match bench {
         Bench::Commands(args) => ("commands", args),
+        Bench::Hosts(args) => ("hosts", args),
         Bench::Rebuild(args) => ("rebuild", args),
         Bench::Decide(args) => ("decide", args),
     };

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cairn_bus::Bus;
+use cairn_bus::{Bus, Cache};
 use cairn_model::{Clock, ids};
 use cairn_store::Store;
 use cairn_wasm::Engine;
@@ -94,13 +94,15 @@ pub async fn run(config: Config, clock: Clock, stop: CancellationToken) -> Resul
     let tasks = TaskTracker::new();
     let quiet = CancellationToken::new();
     let leases = Leases::new(store.clone(), ids::new_id(clock.now()));
-    let bus = if config.redis.url.is_empty() {
-        Bus::in_process()
+    let (bus, cache, relay) = if config.redis.url.is_empty() {
+        (Bus::in_process(), Cache::in_process(&config.redis.cache, store.log_id()), None)
     } else {
         let bus = Bus::redis(&config.redis, store.log_id())?;
+        let cache = Cache::redis(&config.redis, store.log_id())?;
         let publisher = Publisher::new(config.redis.clone(), store.clone(), bus.clone(), clock.clone());
+        let status = publisher.status();
         tasks.spawn(publisher.run(leases.clone(), quiet.clone()));
-        bus
+        (bus, cache, Some(status))
     };
     tasks.spawn(relay::announce(store.clone(), bus.clone(), quiet.clone()));
     tasks.spawn(relay::look(store.clone(), bus.clone(), quiet.clone()));
@@ -119,7 +121,14 @@ pub async fn run(config: Config, clock: Clock, stop: CancellationToken) -> Resul
         causation_depth: limits.causation_depth,
         workers: limits.workers,
     };
-    let commands = Commands::start(&engine, store.clone(), registry.clone(), clock.clone(), command_limits);
+    let commands = Commands::start(
+        &engine,
+        store.clone(),
+        registry.clone(),
+        clock.clone(),
+        cache.clone(),
+        command_limits,
+    );
     let surroundings = Surroundings {
         store: store.clone(),
         projections: projections.clone(),
@@ -131,10 +140,11 @@ pub async fn run(config: Config, clock: Clock, stop: CancellationToken) -> Resul
 
     let services = http::Services {
         commands: commands.clone(),
-        queries: Queries::new(registry.clone(), projections.clone(), clock),
+        queries: Queries::new(registry.clone(), projections.clone(), clock, cache),
         projections,
         registry,
         store: store.clone(),
+        relay,
         keys,
         data: data.clone(),
         limits: http::Limits {

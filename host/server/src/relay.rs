@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use cairn_bus::{Bus, Page, RedisOptions, Relay};
+use cairn_bus::{Bus, Page, RedisOptions, Relay, Status};
 use cairn_model::{Clock, Position};
 use cairn_store::{Fence, LogFilter, Store};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::leases::Leases;
@@ -49,12 +50,18 @@ pub struct Publisher {
     store: Store,
     bus: Bus,
     clock: Clock,
+    status: watch::Sender<Option<Status>>,
 }
 
 impl Publisher {
     /// A publisher of this log.
     pub fn new(options: RedisOptions, store: Store, bus: Bus, clock: Clock) -> Self {
-        Self { options, store, bus, clock }
+        Self { options, store, bus, clock, status: watch::Sender::new(None) }
+    }
+
+    /// How the relay stands; `None` while another host publishes.
+    pub fn status(&self) -> watch::Receiver<Option<Status>> {
+        self.status.subscribe()
     }
 
     /// Publishes whenever this host has the lease.
@@ -83,7 +90,9 @@ impl Publisher {
                 return;
             }
         };
+        let status = relay.status();
         tokio::select! {
+            () = self.pass_on(status) => {}
             superseded = relay.run() => {
                 tracing::warn!(%superseded, "the relay ends");
                 tokio::select! {
@@ -92,6 +101,18 @@ impl Publisher {
                 }
             }
             () = lost.cancelled() => {}
+        }
+        self.status.send_replace(None);
+    }
+
+    /// Passes the relay's status on for as long as it lives.
+    async fn pass_on(&self, mut status: watch::Receiver<Status>) {
+        loop {
+            self.status.send_replace(Some(status.borrow_and_update().clone()));
+            if status.changed().await.is_err() {
+                // The relay has just ended, and its end is for others to see.
+                std::future::pending::<()>().await;
+            }
         }
     }
 }

@@ -45,6 +45,7 @@ fn new_append(id: Uuid) -> Append {
         record_unchanged: false,
         answer: Answer { created: true, ..Answer::empty() },
         lineage: Lineage::default(),
+        insists: false,
     }
 }
 
@@ -194,6 +195,31 @@ async fn raw_postgres(url: &str, batch: usize) -> f64 {
     f64::from(u32::try_from(position).unwrap_or(u32::MAX)) / start.elapsed().as_secs_f64()
 }
 
+/// One event a transaction, on a connection that does nothing else: what there would be without batches.
+async fn single_postgres(url: &str) -> f64 {
+    let options = PgConnectOptions::from_str(url).expect("a URL").disable_statement_logging();
+    let mut connection = options.connect().await.expect("connects");
+    let start = Instant::now();
+    let mut position = 0i64;
+    while start.elapsed() < TIME {
+        position += 1;
+        sqlx::query(SINGLE)
+            .bind(position)
+            .bind(ids::new_id(Clock::System.now()))
+            .bind(DATA)
+            .bind(METADATA)
+            .bind(Hash::ZERO.0.to_vec())
+            .execute(&mut connection)
+            .await
+            .expect("inserts");
+    }
+    f64::from(u32::try_from(position).unwrap_or(u32::MAX)) / start.elapsed().as_secs_f64()
+}
+
+const SINGLE: &str = "
+    INSERT INTO event_store (position, version, recorded_at, id, schema_version, tenant, aggregate, type, data, metadata, hash)
+    VALUES ($1, 1, now(), $2, 1, 'default', 'file', 'FileCreated', $3, $4, $5)";
+
 const RAW: &str = "
     WITH w AS MATERIALIZED (
         SELECT * FROM unnest($2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::text[]) WITH ORDINALITY
@@ -222,6 +248,11 @@ async fn main() {
         place.empty().await;
         let raw = place.raw(batch).await;
         println!("{batch:>6} {store:>12.0} {raw:>12.0}");
+    }
+    if let Some(url) = &place.url {
+        place.empty().await;
+        drop(Store::open(place.options()).await.expect("the store opens"));
+        println!("{:>6} {:>12} {:>12.0}", "single", "-", single_postgres(url).await);
     }
     place.empty().await;
 }

@@ -1,5 +1,7 @@
 //! What the sequencer takes and what it answers: one command's events with everything that must hold for them.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use cairn_model::chain::Hash;
 use cairn_model::{Access, Lineage, Name, NewEvent, Position, Read, StreamKey, StreamRef, Version};
@@ -37,6 +39,9 @@ pub struct Append {
     pub answer: Answer,
     /// Ties together what was decided on each other's uncommitted events.
     pub lineage: Lineage,
+    /// Whether it was refused before. If it is stale again, its host gets the next turn at the stream that was too fast for
+    /// it, and the other hosts wait; where there is only one host, it means nothing.
+    pub insists: bool,
 }
 
 impl Append {
@@ -160,6 +165,11 @@ pub enum Stale {
     Read(StreamKey),
     /// An append of the same lineage was refused.
     Lineage,
+    /// It is another host's turn to append to the stream. It says nothing about the decision, which was not looked at.
+    Turn {
+        /// After how long it is worth while to come again.
+        wait: Duration,
+    },
 }
 
 /// The body of an answer.

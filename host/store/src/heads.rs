@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use cairn_model::{Position, StreamKey, Version};
+use cairn_model::{Position, StreamKey, Timestamp, Version};
 
 /// Where a stream is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub(crate) struct Head {
     pub access_version: Version,
     /// The position of its last event.
     pub position: Position,
+    /// When its last event was recorded; long ago where nobody looked.
+    pub recorded_at: Timestamp,
 }
 
 /// A bounded cache in two generations: when the young one is full it becomes the old one, and what was not asked for

@@ -26,6 +26,7 @@ mod sequencer;
 mod snapshots;
 mod sqlite;
 mod store;
+mod turns;
 mod verify;
 mod written;
 
@@ -39,7 +40,7 @@ pub use lease::Fence;
 pub use log::LogFilter;
 pub use options::{Options, PostgresOptions};
 pub use policies::{OutboxEntry, OutboxKey, Reaction, ReactionCommand};
-pub use read_model::{ApplyError, ManifestError, ReadError, ReadModel, Session, check_projection};
+pub use read_model::{ApplyError, LogEnd, ManifestError, ReadError, ReadModel, Session, check_projection};
 pub use snapshots::NewSnapshot;
 pub use store::Store;
 pub use verify::Verification;

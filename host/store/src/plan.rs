@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::time::Duration;
 
 use bytes::Bytes;
 use cairn_model::chain::{Hash, Link};
@@ -59,6 +60,8 @@ pub(crate) struct Facts {
     pub heads: HashMap<StreamKey, Head>,
     pub claims: HashMap<ClaimKey, StreamRef>,
     pub kept: HashMap<KeptKey, Kept>,
+    /// Streams at which it is another host's turn, with the time after which to come again.
+    pub waits: HashMap<StreamKey, Duration>,
 }
 
 /// The end of the log.
@@ -190,6 +193,12 @@ impl<'a> Planner<'a> {
     }
 
     fn judge(&mut self, append: &'a Append) -> Outcome {
+        // What appends nothing is in nobody's way.
+        if !append.events.is_empty()
+            && let Some(wait) = self.facts.waits.get(&append.stream)
+        {
+            return Outcome::Stale(Stale::Turn { wait: *wait });
+        }
         if append.lineage.is_broken() {
             return Outcome::Stale(Stale::Lineage);
         }
@@ -292,6 +301,7 @@ impl<'a> Planner<'a> {
             });
         }
         head.position = self.tail.position;
+        head.recorded_at = self.now;
         if let Some(access) = &append.access {
             let is_there = head.access_version > 0;
             head.access_version = head.version;

@@ -111,6 +111,20 @@ impl Store {
         on_log!(&*self.inner.backend, log => log.read_log(&filter).await)
     }
 
+    /// Committed events of the host's own streams (tenant `cairn`) of an aggregate type after a position; stops early like
+    /// [`Store::read_log`], but is not slower for the length of the log.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::Damaged`].
+    pub async fn read_host_log(
+        &self,
+        aggregate: &str,
+        after: Position,
+        limit: u32,
+    ) -> Result<Vec<RecordedEvent>, Error> {
+        on_log!(&*self.inner.backend, log => log.read_host_log(aggregate, after, limit).await)
+    }
+
     /// Committed events of a stream after a version, in order; stops early like [`Store::read_log`].
     ///
     /// # Errors

@@ -10,7 +10,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::decide;
-use crate::drive::{Limit, Measured, drive};
+use crate::drive::{Limit, Load, Measured};
+use crate::home::{Database, Home};
 use crate::limits::{Echo, raw_appends};
 use crate::request::{Plan, Salt};
 use crate::table::{Row, markdown, median};
@@ -35,6 +36,9 @@ pub struct Args {
     /// How many runs; the table has the one in the middle.
     #[arg(long, default_value_t = 3)]
     runs: usize,
+    /// Where the log is.
+    #[arg(long, value_enum, default_value_t = Database::Sqlite)]
+    database: Database,
     /// Leave out what is measured without HTTP: raw appends, the bare decision.
     #[arg(long)]
     only_http: bool,
@@ -42,6 +46,7 @@ pub struct Args {
 
 /// What runs of one kind have in common.
 struct Bench {
+    home: Home,
     limit: Limit,
     runs: usize,
 }
@@ -51,9 +56,13 @@ struct Bench {
 /// # Errors
 /// When the host or a run fails.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let bench = Bench { limit: Limit::Time(Duration::from_secs(args.seconds)), runs: args.runs.max(1) };
+    let bench = Bench {
+        home: Home::new(args.database),
+        limit: Limit::Time(Duration::from_secs(args.seconds)),
+        runs: args.runs.max(1),
+    };
     let echo = bench.echo().await?;
-    let raw = if args.only_http { Vec::new() } else { raw_appends() };
+    let raw = if args.only_http { Vec::new() } else { raw_appends(bench.home.database().as_deref()) };
     let raw_best = raw.iter().map(|(_, rate)| *rate).reduce(f64::max);
     let limits = |connections: usize| {
         let mut limits: Vec<(&'static str, f64)> = echo
@@ -92,9 +101,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         rows.extend(decide::rows(&decide::Args::runs(bench.runs))?);
     }
     println!(
-        "\nMedians of {} runs of {} s, one machine for load and host.\n\n{}",
+        "\nMedians of {} runs of {} s on {:?}, one machine for load, host and database.\n\n{}",
         bench.runs,
         args.seconds,
+        args.database,
         markdown(&rows)
     );
     Ok(())
@@ -136,7 +146,8 @@ impl Target {
 
     /// Runs a plan against it.
     pub async fn drive(&self, plan: Plan, connections: usize, limit: Limit) -> anyhow::Result<Measured> {
-        drive(self.address, &self.key, Salt::new(), plan, connections, limit).await
+        let load = Load { connections, limit, counts_refusals: false };
+        load.run(&[self.address], &self.key, Salt::new(), plan).await
     }
 
     /// Makes folders at the root.
@@ -202,7 +213,8 @@ impl Bench {
             let mut runs = Vec::new();
             for _ in 0..self.runs {
                 let plan = Plan::Create { parents: [Uuid::nil()].into() };
-                let measured = drive(echo.address, "key", Salt::new(), plan, connections, self.limit).await?;
+                let load = Load { connections, limit: self.limit, counts_refusals: false };
+                let measured = load.run(&[echo.address], "key", Salt::new(), plan).await?;
                 eprintln!("echo, {connections} connections: {measured}");
                 runs.push(measured);
             }
@@ -212,7 +224,7 @@ impl Bench {
     }
 
     async fn create(&self) -> anyhow::Result<Vec<(usize, Measured)>> {
-        let target = Target::start().await?;
+        let target = Target::of(self.home.host().await)?;
         let parents = target.folders(1).await;
         let mut all = Vec::new();
         for connections in CONNECTIONS {
@@ -223,7 +235,7 @@ impl Bench {
     }
 
     async fn rename(&self) -> anyhow::Result<Vec<(usize, Measured)>> {
-        let target = Target::start().await?;
+        let target = Target::of(self.home.host().await)?;
         let ids = target.files(FILES).await?;
         let mut all = Vec::new();
         for connections in CONNECTIONS {
@@ -234,14 +246,14 @@ impl Bench {
     }
 
     async fn hot(&self) -> anyhow::Result<Measured> {
-        let target = Target::start().await?;
+        let target = Target::of(self.home.host().await)?;
         let ids = target.files(1).await?;
         self.runs(&target, "rename one file", Plan::Rename { ids }, 128).await
     }
 
     /// Files with a long history: in the middle of work, and the first command of each after a restart.
     async fn long(&self) -> anyhow::Result<[Measured; 2]> {
-        let mut target = Target::start().await?;
+        let mut target = Target::of(self.home.host().await)?;
         let (number, events) = LONG;
         let ids = target.files(number).await?;
         let plan = Plan::Rename { ids };

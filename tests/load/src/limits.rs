@@ -43,10 +43,11 @@ impl Drop for Echo {
 }
 
 /// Raw appends per second, by the size of their batches: the same rows into the same tables with nothing around them.
-/// An example of the store's crate measures it.
-pub fn raw_appends() -> Vec<(String, f64)> {
+/// An example of the store's crate measures it, on this PostgreSQL database, which it empties, or on SQLite.
+pub fn raw_appends(database: Option<&str>) -> Vec<(String, f64)> {
     let folder = std::env::temp_dir().join("append_bench");
-    let rows = example("cairn-store", "append_bench", &[&folder.to_string_lossy()]);
+    let target = database.map_or_else(|| folder.to_string_lossy().into_owned(), str::to_owned);
+    let rows = example("cairn-store", "append_bench", &[&target]);
     // The example leaves its databases in its folder.
     let _ = std::fs::remove_dir_all(&folder);
     rows.lines().filter_map(raw_append).collect()
@@ -56,8 +57,11 @@ pub fn raw_appends() -> Vec<(String, f64)> {
 fn raw_append(line: &str) -> Option<(String, f64)> {
     let mut columns = line.split_whitespace();
     let (batch, _, raw) = (columns.next()?, columns.next()?, columns.next()?);
-    let batch: u32 = batch.parse().ok()?;
-    Some((format!("batches of {batch}"), raw.parse().ok()?))
+    let what = match batch {
+        "single" => "one row a transaction".to_owned(),
+        batch => format!("batches of {}", batch.parse::<u32>().ok()?),
+    };
+    Some((what, raw.parse().ok()?))
 }
 
 /// What an example of another crate writes; nothing where it cannot be run, which is said.
@@ -85,8 +89,10 @@ mod tests {
 
     #[test]
     fn the_raw_rate_is_the_last_column() {
-        let rows = [" batch     store /s       raw /s", "  1000        41000        66000"];
+        let rows =
+            [" batch     store /s       raw /s", "  1000        41000        66000", "single  -  2000"];
         let rates: Vec<_> = rows.into_iter().filter_map(raw_append).collect();
-        assert_eq!(rates, [("batches of 1000".to_owned(), 66_000.0)]);
+        let expected = [("batches of 1000", 66_000.0), ("one row a transaction", 2_000.0)];
+        assert_eq!(rates, expected.map(|(what, rate)| (what.to_owned(), rate)));
     }
 }

@@ -9,6 +9,8 @@ mod commands;
 mod decide;
 mod drive;
 mod echo;
+mod home;
+mod hosts;
 mod limits;
 mod native;
 mod plugin;
@@ -24,7 +26,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use uuid::Uuid;
 
-use drive::{Limit, drive};
+use drive::{Limit, Load};
 use request::{Plan, Salt};
 
 /// The host's allocator, as what is measured without a host is compared with one.
@@ -43,6 +45,8 @@ struct Cli {
 enum Command {
     /// Commands per second, beside an echo server, raw appends and the bare decision: one Markdown table.
     Commands(commands::Args),
+    /// One, two and three hosts on one PostgreSQL.
+    Hosts(hosts::Args),
     /// How fast a read model comes back from the log, beside a native loop over the same log.
     Rebuild(rebuild::Args),
     /// What the bare decision costs, natively and in the component.
@@ -77,6 +81,7 @@ struct CreateArgs {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Commands(args) => on_one_thread(commands::run(args)),
+        Command::Hosts(args) => on_one_thread(hosts::run(args)),
         Command::Rebuild(args) => on_one_thread(rebuild::run(args)),
         Command::Decide(args) => decide::run(&args),
         Command::Create(args) => on_one_thread(create(args)),
@@ -93,7 +98,8 @@ fn on_one_thread(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Resu
 async fn create(args: CreateArgs) -> anyhow::Result<()> {
     let plan = Plan::Create { parents: args.parent.into_iter().collect() };
     let limit = Limit::Time(Duration::from_secs(args.seconds));
-    let measured = drive(args.address, &args.key, Salt::new(), plan, args.connections, limit).await?;
+    let load = Load { connections: args.connections, limit, counts_refusals: false };
+    let measured = load.run(&[args.address], &args.key, Salt::new(), plan).await?;
     println!("{measured}");
     Ok(())
 }

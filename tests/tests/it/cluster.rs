@@ -91,14 +91,14 @@ async fn the_server_may_be_killed_under_a_running_host() {
 
 #[tokio::test]
 async fn a_hot_file_takes_commands_from_every_host() {
-    const CLIENTS: usize = 12;
+    const CLIENTS: usize = 64;
     const EACH: usize = 10;
     let postgres = Postgres::start();
     let database = postgres.database("cairn");
-    let hosts = [host(&database).await, host(&database).await];
+    let hosts = [host(&database).await, host(&database).await, host(&database).await];
     let file = new_id();
     hosts[0].client().command("file", file, "create", json!({"name": "0"})).await.created();
-    let clients: Vec<_> = (0..CLIENTS).map(|number| Arc::new(hosts[number % 2].client())).collect();
+    let clients: Vec<_> = (0..CLIENTS).map(|number| Arc::new(hosts[number % hosts.len()].client())).collect();
     let rename = |number: usize| {
         let client = clients[number].clone();
         async move {
@@ -116,6 +116,50 @@ async fn a_hot_file_takes_commands_from_every_host() {
 }
 
 #[tokio::test]
+async fn hosts_that_start_together_activate_a_plugin_once() {
+    let postgres = Postgres::start();
+    let database = postgres.database("cairn");
+    let (one, other, third) = tokio::join!(host(&database), host(&database), host(&database));
+    let mut activations = one.client().events().await;
+    activations.retain(|event| event["type"] == "PluginActivated");
+    assert_eq!(activations.len(), 1, "{activations:?}");
+    for host in [one, other, third] {
+        host.client().command("folder", new_id(), "create", json!({"name": host.address()})).await.created();
+    }
+}
+
+#[tokio::test]
+async fn a_cached_answer_is_never_an_old_one() {
+    const ROUNDS: usize = 20;
+    let (postgres, mut redis) = (Postgres::start(), Redis::start());
+    let database = postgres.database("cairn");
+    let host = || {
+        let database = TestHost::builder().argument("--database").argument(&database);
+        database.argument("--redis").argument(redis.url()).start()
+    };
+    let (one, other) = (host().await, host().await);
+    let (here, there) = (one.client(), other.client());
+    let file = new_id();
+    here.command("file", file, "create", json!({"name": "0"})).await.created();
+    let id = file.to_string();
+    for round in 1..=ROUNDS {
+        let name = round.to_string();
+        here.command("file", file, "rename", json!({"name": name})).await.ok();
+        there.has_seen(here.head().await);
+        for client in [&there, &here, &there, &here] {
+            assert_eq!(client.query("file", &[("id", &id)]).await.ok()["name"], name);
+        }
+    }
+    // Without Redis it goes on.
+    redis.kill9();
+    here.command("file", file, "rename", json!({"name": "last"})).await.ok();
+    there.has_seen(here.head().await);
+    assert_eq!(there.query("file", &[("id", &id)]).await.ok()["name"], "last");
+    let ready = there.get("/readyz").await.ok();
+    assert!(ready["relay"].is_object(), "{ready}");
+}
+
+#[tokio::test]
 async fn the_log_is_published_to_redis_and_comes_back_after_a_flush() {
     let redis = Redis::start();
     let host = TestHost::builder().argument("--redis").argument(redis.url()).start().await;
@@ -129,6 +173,8 @@ async fn the_log_is_published_to_redis_and_comes_back_after_a_flush() {
         if length.trim() == head.to_string() { Ok(()) } else { Err(format!("{length} of {head}")) }
     };
     eventually(TAKE_OVER, published).await;
+    let ready = client.get("/readyz").await.ok();
+    assert_eq!(ready["relay"]["connected"], true, "{ready}");
     cli(&redis, &["FLUSHALL"]);
     client.command("file", new_id(), "create", json!({"name": "after"})).await.created();
     let head = head + 1;

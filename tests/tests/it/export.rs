@@ -171,6 +171,7 @@ async fn long(folder: &Path, count: usize) {
             record_unchanged: false,
             answer: Answer::empty(),
             lineage: Lineage::default(),
+            insists: false,
         };
         store.append(append, move |outcome| sender.send(outcome).expect("the test waits"));
         outcomes.push(outcome);

@@ -6,8 +6,8 @@
 //!
 //! | what | key | validity |
 //! | --- | --- | --- |
-//! | the folded state of an aggregate | stream and component digest | [`Validity::At`] its version |
-//! | a query's answer | query, parameters, the caller with groups | [`Validity::At`] the projection's position |
+//! | an aggregate's snapshot | stream, form of the state, component digest | none: it names the event that it reaches to by its hash, and is compared with the log |
+//! | a query's answer | query, parameters, the whole caller, component digest, the hash of the log's last event | [`Validity::At`] the projection's position |
 //! | what a projection's rows of some kind say | which rows | [`Validity::Tagged`], the tag's number in the read model |
 //!
 //! Whatever else the value depends on belongs into the key: the tenant, the caller, the code's digest. The log's id is part of

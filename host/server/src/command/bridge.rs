@@ -4,12 +4,12 @@
 //! the sequencer's queue in that order. What the sequencer refuses goes back to the worker to be decided again.
 
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
+use cairn_bus::Cache;
 use cairn_model::chain::Hash;
-use cairn_model::{
-    Access, Metadata, Permission, Principal, RecordedEvent, StreamKey, StreamRef, Version, access,
-};
-use cairn_store::{Answer, Append, ClaimChanges, Committed, Idempotency, NewSnapshot, Outcome, Store};
+use cairn_model::{Access, Metadata, Permission, Principal, StreamKey, StreamRef, access};
+use cairn_store::{Answer, Append, ClaimChanges, Committed, Idempotency, NewSnapshot, Outcome, Stale, Store};
 use cairn_wasm::{
     Accepted, Basis, CommandCall, Decided, Fetch, Fetched, Host, SnapshotDraft, Task, Ticket, Verdict, Work,
     Workers,
@@ -17,13 +17,13 @@ use cairn_wasm::{
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{StateView, verdict};
+use super::{StateView, history, verdict};
 use crate::problem::{Code, Problem};
 
 /// How many snapshots may wait to be written; more are dropped, as they are hints.
 const SNAPSHOTS_WAITING: usize = 1_024;
-/// How many events are read at once while an aggregate is loaded.
-const HISTORY_PAGE: u32 = 1_000;
+/// How long a command waits for its host's turn at a stream that other hosts write.
+const TURN_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a caller gets.
 #[derive(Debug)]
@@ -54,6 +54,8 @@ pub struct Caller {
     pub reply: oneshot::Sender<Result<Reply, Problem>>,
     /// Where it comes from.
     pub origin: Origin,
+    /// Since when it has to wait for its host's turn at the stream, if it ever had to.
+    pub waiting_since: Option<Instant>,
 }
 
 impl Caller {
@@ -76,14 +78,15 @@ pub struct Bridge {
     runtime: Handle,
     workers: OnceLock<Workers<Self>>,
     snapshots: mpsc::Sender<NewSnapshot>,
+    cache: Cache,
 }
 
 impl Bridge {
     /// A bridge to this store. It must be made inside of the runtime that the store runs on.
-    pub fn new(store: Store) -> Self {
+    pub fn new(store: Store, cache: Cache) -> Self {
         let (snapshots, waiting) = mpsc::channel(SNAPSHOTS_WAITING);
-        tokio::spawn(save_snapshots(store.clone(), waiting));
-        Self { store, runtime: Handle::current(), workers: OnceLock::new(), snapshots }
+        tokio::spawn(history::save_snapshots(store.clone(), cache.clone(), waiting));
+        Self { store, runtime: Handle::current(), workers: OnceLock::new(), snapshots, cache }
     }
 
     /// Says where fetched answers and refused work go.
@@ -119,10 +122,14 @@ impl Bridge {
                 Pending::Refusal(problem) => Err(problem),
                 Pending::Command { .. } => Err(Problem::new(Code::Internal, "a command was only checked")),
             }),
-            Outcome::Stale(_) => match self.workers.get() {
-                Some(workers) => workers.refused(work),
-                None => work.caller.answer(Err(Problem::new(Code::Internal, "no workers"))),
-            },
+            Outcome::Stale(Stale::Turn { wait }) => {
+                let bridge = self.clone();
+                self.runtime.spawn(async move {
+                    tokio::time::sleep(wait).await;
+                    bridge.again_after_turn(work);
+                });
+            }
+            Outcome::Stale(_) => self.again(work),
             Outcome::Claimed { claim, holder } => self.answer_claimed(work, claim, holder),
             Outcome::KeyReused => work.caller.answer(Err(verdict::key_reused())),
             Outcome::Overloaded => {
@@ -139,6 +146,27 @@ impl Bridge {
                 work.caller.answer(Err(Problem::new(Code::OutcomeUnknown, detail)));
             }
         }
+    }
+
+    /// Gives work back to be decided again.
+    fn again(&self, work: Work<Caller>) {
+        match self.workers.get() {
+            Some(workers) => workers.refused(work),
+            None => work.caller.answer(Err(Problem::new(Code::Internal, "no workers"))),
+        }
+    }
+
+    /// Gives work back that waited for its host's turn at the stream. Nobody has looked at the decision, so that is not one of
+    /// its attempts; but it does not wait for ever.
+    fn again_after_turn(&self, mut work: Work<Caller>) {
+        let waited = work.caller.waiting_since.get_or_insert_with(Instant::now).elapsed();
+        if waited > TURN_PATIENCE {
+            let detail = "other hosts change the aggregate all the time; it was never this one's turn";
+            work.caller.answer(Err(Problem::new(Code::Overloaded, detail)));
+            return;
+        }
+        work.attempts = work.attempts.saturating_sub(1);
+        self.again(work);
     }
 
     /// A conflict names the holder only to those who may read it, which takes a look at the log.
@@ -175,7 +203,8 @@ impl Host for Bridge {
     fn fetch(self: &Arc<Self>, ticket: Ticket, fetch: Fetch) {
         let bridge = self.clone();
         self.runtime.spawn(async move {
-            let fetched = read(&bridge.store, fetch).await.unwrap_or_else(|error| {
+            let read = history::read(&bridge.store, &bridge.cache, fetch).await;
+            let fetched = read.unwrap_or_else(|error| {
                 tracing::error!(%error, "an aggregate's history could not be read");
                 Fetched::Failed(error.to_string())
             });
@@ -232,56 +261,6 @@ impl Bridge {
     }
 }
 
-/// The last event that a snapshot of this version contains, and what came after it. A snapshot of a version that the log does
-/// not have is of no use, wherever it came from.
-async fn after_snapshot(
-    store: &Store,
-    stream: &StreamKey,
-    version: Version,
-) -> Result<Option<(RecordedEvent, Vec<RecordedEvent>)>, cairn_store::Error> {
-    let mut events = history(store, stream, version.saturating_sub(1)).await?;
-    if events.first().is_none_or(|event| event.version != version) {
-        tracing::warn!(%stream, version, "a snapshot is newer than its stream; all events are read");
-        return Ok(None);
-    }
-    let last = events.remove(0);
-    Ok(Some((last, events)))
-}
-
-/// All events of a stream after a version.
-async fn history(
-    store: &Store,
-    stream: &StreamKey,
-    mut after: Version,
-) -> Result<Vec<RecordedEvent>, cairn_store::Error> {
-    let mut events = Vec::new();
-    loop {
-        // A page may end early, so only an empty one is the end.
-        let page = store.read_stream(stream, after, HISTORY_PAGE).await?;
-        let Some(last) = page.last() else { return Ok(events) };
-        after = last.version;
-        events.extend(page);
-    }
-}
-
-async fn read(store: &Store, fetch: Fetch) -> Result<Fetched, cairn_store::Error> {
-    match fetch {
-        Fetch::History { stream, state_version, digest, whole } => {
-            let snapshot =
-                if whole { None } else { store.snapshot(&stream, state_version, digest, u64::MAX).await? };
-            if let Some((version, state)) = snapshot
-                && let Some((last, events)) = after_snapshot(store, &stream, version).await?
-            {
-                let snapshot_at = last.read_metadata().ok().map(|metadata| metadata.occurred_at);
-                return Ok(Fetched::History { snapshot: Some((version, state)), snapshot_at, events });
-            }
-            let events = history(store, &stream, 0).await?;
-            Ok(Fetched::History { snapshot: None, snapshot_at: None, events })
-        }
-        Fetch::AccessChain(stream) => Ok(Fetched::AccessChain(store.access_chain(&stream).await?)),
-    }
-}
-
 /// What is checked before an answer that appends nothing leaves.
 fn check_of(work: &Work<Caller>, basis: Basis) -> Append {
     Append {
@@ -296,6 +275,7 @@ fn check_of(work: &Work<Caller>, basis: Basis) -> Append {
         record_unchanged: false,
         answer: Answer::empty(),
         lineage: basis.lineage,
+        insists: work.attempts > 0,
     }
 }
 
@@ -330,14 +310,5 @@ fn append_of(
         record_unchanged: true,
         answer: Answer { created, result: accepted.result },
         ..check_of(work, basis)
-    }
-}
-
-async fn save_snapshots(store: Store, mut waiting: mpsc::Receiver<NewSnapshot>) {
-    while let Some(snapshot) = waiting.recv().await {
-        let stream = snapshot.stream.clone();
-        if let Err(error) = store.save_snapshot(snapshot).await {
-            tracing::warn!(%error, %stream, "a snapshot could not be written; the log has all of it");
-        }
     }
 }

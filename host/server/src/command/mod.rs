@@ -5,6 +5,7 @@
 //! the other. What the caller gets was either appended, or checked against the log's present.
 
 mod bridge;
+mod history;
 mod payload;
 mod raw;
 pub mod verdict;
@@ -12,6 +13,7 @@ pub mod verdict;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use cairn_bus::Cache;
 use cairn_model::chain::Hash;
 use cairn_model::{Access, Clock, Principal, RecordedEvent, StreamKey, Timestamp, Version, ids};
 use cairn_store::{Committed, Idempotency, Store};
@@ -114,9 +116,10 @@ impl Commands {
         store: Store,
         registry: Arc<Registry>,
         clock: Clock,
+        cache: Cache,
         limits: Limits,
     ) -> Self {
-        let bridge = Arc::new(Bridge::new(store.clone()));
+        let bridge = Arc::new(Bridge::new(store.clone(), cache));
         let workers = Workers::start(engine, clock.clone(), bridge.clone(), limits.workers);
         bridge.connect(workers.clone());
         let in_flight = Arc::new(Semaphore::new(limits.in_flight));
@@ -299,7 +302,7 @@ impl Commands {
         origin: Origin,
     ) -> Result<Reply, Problem> {
         let (reply, answer) = oneshot::channel();
-        let caller = Caller { reply, origin };
+        let caller = Caller { reply, origin, waiting_since: None };
         self.workers.submit(Work { stream, component, principal, task, attempts: 0, caller });
         // A reply is dropped only where something broke: it is not known how far the work had come.
         answer.await.unwrap_or_else(|_| {

@@ -16,7 +16,8 @@ pub async fn live() -> Response {
     json(StatusCode::OK, &json!({"status": "alive"}))
 }
 
-/// `GET /readyz`: the log can be read and written, and the host is not about to stop.
+/// `GET /readyz`: the log can be read and written, and the host is not about to stop. How the relay to Redis stands is said
+/// too, but whether Redis is there makes no host unready: nothing but speed is lost with it.
 pub async fn ready(State(services): State<Shared>) -> Result<Response, Problem> {
     if services.stopping.is_cancelled() {
         return Err(Problem::new(Code::Overloaded, "the host is stopping"));
@@ -28,7 +29,12 @@ pub async fn ready(State(services): State<Shared>) -> Result<Response, Problem> 
     if !*services.store.facts_intact().borrow() {
         return Err(Problem::new(Code::StoreUnavailable, "access and claims are being rebuilt from the log"));
     }
-    Ok(json(StatusCode::OK, &json!({"status": "ready", "position": services.store.head()})))
+    let mut body = json!({"status": "ready", "position": services.store.head()});
+    if let Some(relay) = &services.relay {
+        let status = relay.borrow().clone();
+        body["relay"] = status.map_or_else(|| json!({"elsewhere": true}), |status| json!(status));
+    }
+    Ok(json(StatusCode::OK, &body))
 }
 
 /// `GET /docs/problems/{code}`: cause and fix.

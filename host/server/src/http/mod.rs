@@ -22,7 +22,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post};
+use cairn_bus::Status;
 use cairn_store::Store;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Keys;
@@ -43,6 +45,8 @@ pub struct Services {
     pub registry: Arc<Registry>,
     /// The log.
     pub store: Store,
+    /// How the relay to Redis stands, if there is a Redis and this host publishes.
+    pub relay: Option<watch::Receiver<Option<Status>>>,
     /// Who may come in.
     pub keys: Keys,
     /// The data folder, where large bodies are put aside.

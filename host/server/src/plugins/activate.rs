@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cairn_model::chain::Hash;
-use cairn_model::{Clock, Lineage, Metadata, Name, NewEvent, Principal, StreamKey, ids};
-use cairn_store::{Answer, Append, ClaimChanges, LogFilter, Outcome, Store};
+use cairn_model::{Clock, Lineage, Metadata, Name, NewEvent, Principal, StreamKey, Version, ids};
+use cairn_store::{Answer, Append, ClaimChanges, Outcome, Store};
 use cairn_wasm::{Component, Engine};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,8 @@ const PLUGIN_AGGREGATE: &str = "cairn.plugin";
 const ACTIVATED: &str = "PluginActivated";
 /// How many events of the host's streams are read at once.
 const PAGE: u32 = 1_000;
+/// How often an activation is begun anew because other hosts were faster.
+const ATTEMPTS: usize = 16;
 
 /// The data of `PluginActivated`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,18 +79,10 @@ impl<'a> Loader<'a> {
         let mut active: Vec<Activation> = Vec::new();
         let mut after = 0;
         loop {
-            let filter = LogFilter {
-                tenant: Some(HOST_TENANT.into()),
-                aggregate: Some(PLUGIN_AGGREGATE.into()),
-                event_types: vec![ACTIVATED.into()],
-                after,
-                limit: PAGE,
-                ..LogFilter::default()
-            };
-            let events = self.store.read_log(filter).await?;
+            let events = self.store.read_host_log(PLUGIN_AGGREGATE, after, PAGE).await?;
             let Some(last) = events.last() else { return Ok(active) };
             after = last.position;
-            for event in &events {
+            for event in events.iter().filter(|event| *event.event_type == *ACTIVATED) {
                 let activation: Activation =
                     serde_json::from_str(&event.data).map_err(|error| Error::Record(error.to_string()))?;
                 active.retain(|other| other.name != activation.name);
@@ -97,11 +91,12 @@ impl<'a> Loader<'a> {
         }
     }
 
-    async fn record(&self, activation: &Activation) -> Result<(), Error> {
+    /// Records an activation of a plugin whose stream has this version. Answers false if it has another one by now: another host
+    /// was faster.
+    async fn record(&self, activation: &Activation, expected: Version) -> Result<bool, Error> {
         let tenant: Name = HOST_TENANT.into();
         let principal = Principal::administrator(tenant.clone());
-        let stream =
-            StreamKey::new(tenant.clone(), PLUGIN_AGGREGATE, ids::derived_id(&["plugin", &activation.name]));
+        let stream = stream(&activation.name);
         let now = self.clock.now();
         let command_id = ids::new_id(now);
         let metadata = Metadata {
@@ -121,7 +116,7 @@ impl<'a> Loader<'a> {
         let json = |error: serde_json::Error| Error::Record(error.to_string());
         let data = serde_json::to_string(activation).map_err(json)?;
         let append = Append {
-            expected: self.store.head_of(&stream).await?.0,
+            expected,
             stream,
             events: vec![NewEvent { event_type: ACTIVATED.into(), schema_version: 1, data }],
             metadata: serde_json::to_string(&metadata).map_err(json)?,
@@ -132,12 +127,19 @@ impl<'a> Loader<'a> {
             record_unchanged: false,
             answer: Answer::empty(),
             lineage: Lineage::default(),
+            insists: false,
         };
         match self.store.append_and_wait(append).await {
-            Outcome::Committed(_) => Ok(()),
+            Outcome::Committed(_) => Ok(true),
+            Outcome::Stale(_) => Ok(false),
             other => Err(Error::Record(format!("{other:?}"))),
         }
     }
+}
+
+/// The stream in which a plugin's activations are.
+fn stream(plugin: &str) -> StreamKey {
+    StreamKey::new(HOST_TENANT, PLUGIN_AGGREGATE, ids::derived_id(&["plugin", plugin]))
 }
 
 /// The generation that the log says is active, after the components in these files were activated. A file whose
@@ -159,6 +161,26 @@ pub async fn activate(
             tokio::fs::read(path).await.map_err(|source| Error::File { path: path.clone(), source })?;
         fresh.push((loader.load(path, bytes.clone()).await?, bytes));
     }
+    for _ in 0..ATTEMPTS {
+        if let Some(generation) = activate_loaded(&loader, &fresh).await? {
+            return Ok(generation);
+        }
+        tracing::info!("another host has activated something meanwhile; the log is read again");
+    }
+    Err(Error::Record("other hosts activate plugins all the time".to_owned()))
+}
+
+/// Activates what is loaded and not active yet. `None` if another host was faster: what is active has to be looked at again.
+async fn activate_loaded(
+    loader: &Loader<'_>,
+    fresh: &[(Arc<Plugin>, Vec<u8>)],
+) -> Result<Option<Generation>, Error> {
+    let store = loader.store;
+    // Before what is active is read: what comes in between is then noticed.
+    let mut versions = Vec::new();
+    for (plugin, _) in fresh {
+        versions.push(store.head_of(&stream(&plugin.manifest().name)).await?.0);
+    }
     let active = loader.activations().await?;
     let mut number = active.iter().map(|activation| activation.generation).max().unwrap_or(0);
     let mut plugins: Vec<Arc<Plugin>> = Vec::new();
@@ -169,7 +191,7 @@ pub async fn activate(
     }
     plugins.extend(fresh.iter().map(|(plugin, _)| plugin.clone()));
     Generation::new(number, plugins.clone())?;
-    for (plugin, bytes) in &fresh {
+    for ((plugin, bytes), version) in fresh.iter().zip(versions) {
         store.save_component(bytes).await?;
         let digest = plugin.component.digest().to_string();
         if active.iter().any(|old| *old.name == *plugin.manifest().name && old.digest == digest) {
@@ -183,8 +205,10 @@ pub async fn activate(
             digest,
             generation: number,
         };
-        loader.record(&activation).await?;
+        if !loader.record(&activation, version).await? {
+            return Ok(None);
+        }
         tracing::info!(plugin = %manifest.name, version = %manifest.version, generation = number, "activated");
     }
-    Generation::new(number, plugins)
+    Generation::new(number, plugins).map(Some)
 }

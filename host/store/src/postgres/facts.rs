@@ -1,10 +1,11 @@
 //! The facts of a batch, all of them in one question, asked under the log's lock.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use bytes::Bytes;
 use cairn_model::chain::Hash;
-use cairn_model::{Read, StreamKey, StreamRef};
+use cairn_model::{StreamKey, StreamRef, Timestamp};
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 use uuid::Uuid;
@@ -15,11 +16,15 @@ use crate::error::Error;
 use crate::heads::{Head, HeadCache};
 use crate::log::{Names, signed, unsigned};
 use crate::plan::{ClaimKey, Facts, Kept, KeptKey, Tail};
+use crate::turns::{Turn, rests_on};
 
 /// How many foreign events are worth looking at; after more of them everything that is remembered is dropped.
 const CHANGES_LIMIT: i64 = 1000;
 
-const FACTS: &str = "SELECT * FROM cairn_facts_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+/// For so long after an event the stream's next one costs a look at whose turn it is.
+const HOT_FOR_US: i64 = 2_000_000;
+
+const FACTS: &str = "SELECT * FROM cairn_facts_2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
 
 /// What was found, and what it says about what was remembered.
 #[derive(Debug)]
@@ -34,16 +39,18 @@ pub(super) struct Found {
     pub seen_hash: Option<Hash>,
     /// The heads of streams to which others have appended since; `None` if there are too many.
     pub changes: Option<Vec<(StreamKey, Head)>>,
+    /// Whose turn it is at the streams where that may matter.
+    pub turns: HashMap<StreamKey, Turn>,
 }
 
 /// The streams that a batch rests on.
-pub(super) fn streams(appends: &[Append]) -> impl Iterator<Item = &StreamKey> {
-    appends.iter().flat_map(|append| {
-        let reads = append.reads.iter().map(|read| match read {
-            Read::Stream(stream, _) | Read::Access(stream, _) => stream,
-        });
-        std::iter::once(&append.stream).chain(reads)
-    })
+fn streams(appends: &[Append]) -> impl Iterator<Item = &StreamKey> {
+    appends.iter().flat_map(rests_on)
+}
+
+/// Whether so much happens to the stream that another host may be waiting for its turn.
+fn is_hot(head: &Head, now: Timestamp) -> bool {
+    head.version > 0 && now.micros() - head.recorded_at.micros() < HOT_FOR_US
 }
 
 /// What is asked for, in the order of the answers' numbers.
@@ -52,11 +59,17 @@ struct Wanted<'a> {
     heads: Vec<&'a StreamKey>,
     claims: Vec<(&'a Append, &'a str)>,
     kept: Vec<KeptKey>,
+    turns: Vec<&'a StreamKey>,
 }
 
 impl<'a> Wanted<'a> {
     /// Everything that the appends ask about; heads that are remembered are put into `heads` at once.
-    fn new(appends: &'a [Append], cache: &mut HeadCache, heads: &mut HashMap<StreamKey, Head>) -> Self {
+    fn new(
+        appends: &'a [Append],
+        cache: &mut HeadCache,
+        heads: &mut HashMap<StreamKey, Head>,
+        now: Timestamp,
+    ) -> Self {
         let mut wanted = Self::default();
         for stream in streams(appends) {
             if !heads.contains_key(stream) {
@@ -71,6 +84,17 @@ impl<'a> Wanted<'a> {
             let claims = append.claims.take.iter().chain(&append.claims.release);
             wanted.claims.extend(claims.map(|claim| (append, claim.as_str())));
             wanted.kept.extend(append.idempotency.as_ref().map(|own| KeptKey::of(append, own)));
+        }
+        let mut seen = HashSet::new();
+        for append in appends {
+            if append.insists {
+                wanted.turns.extend(rests_on(append).filter(|stream| seen.insert(*stream)));
+            } else if !append.events.is_empty()
+                && heads.get(&append.stream).is_some_and(|head| is_hot(head, now))
+                && seen.insert(&append.stream)
+            {
+                wanted.turns.push(&append.stream);
+            }
         }
         wanted
     }
@@ -89,6 +113,9 @@ impl<'a> Wanted<'a> {
             .bind(kept.iter().map(|own| key(&own.key)).collect::<Vec<_>>())
             .bind(kept.iter().map(|own| own.principal).collect::<Vec<_>>())
             .bind(kept.iter().map(|own| &*own.tenant).collect::<Vec<_>>())
+            .bind(self.turns.iter().map(|stream| stream.id).collect::<Vec<_>>())
+            .bind(self.turns.iter().map(|stream| &*stream.aggregate).collect::<Vec<_>>())
+            .bind(self.turns.iter().map(|stream| &*stream.tenant).collect::<Vec<_>>())
             .fetch_all(connection)
             .await
     }
@@ -100,6 +127,7 @@ pub(super) async fn find(
     cache: &mut HeadCache,
     seen: u64,
     appends: &[Append],
+    now: Timestamp,
 ) -> Result<Found, Error> {
     let mut found = Found {
         facts: Facts::default(),
@@ -108,8 +136,9 @@ pub(super) async fn find(
         rebuild: None,
         seen_hash: None,
         changes: Some(Vec::new()),
+        turns: HashMap::new(),
     };
-    let wanted = Wanted::new(appends, cache, &mut found.facts.heads);
+    let wanted = Wanted::new(appends, cache, &mut found.facts.heads, now);
     let mut names = Names::default();
     for row in wanted.ask(connection, signed(seen)).await? {
         match row.try_get::<i32, _>(0)? {
@@ -128,7 +157,11 @@ pub(super) async fn find(
                 let own = &wanted.kept[number(&row, wanted.kept.len())?];
                 found.facts.kept.insert(own.clone(), kept(&row)?);
             }
-            _ => found.take_change(&row, &mut names)?,
+            4 => found.take_change(&row, &mut names)?,
+            _ => {
+                let stream = wanted.turns[number(&row, wanted.turns.len())?];
+                found.turns.insert(stream.clone(), turn(&row)?);
+            }
         }
     }
     for stream in wanted.heads {
@@ -173,6 +206,15 @@ fn head(row: &PgRow) -> Result<Head, Error> {
         version: unsigned(row.try_get(2)?),
         position: unsigned(row.try_get(3)?),
         access_version: row.try_get::<Option<i64>, _>(4)?.map_or(0, unsigned),
+        recorded_at: row.try_get::<Moment, _>(12)?.0,
+    })
+}
+
+fn turn(row: &PgRow) -> Result<Turn, Error> {
+    Ok(Turn {
+        queue: row.try_get(13)?,
+        served: row.try_get(5)?,
+        left: Duration::from_micros(u64::try_from(row.try_get::<i64, _>(3)?).unwrap_or_default()),
     })
 }
 

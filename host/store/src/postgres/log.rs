@@ -52,7 +52,22 @@ const STREAM_PAGE: &str = "
     WHERE position + 0 > $1 AND tenant = $2 AND aggregate = $3 AND id = $4 AND ($5::text[] IS NULL OR type = ANY ($5))
     ORDER BY version LIMIT $6";
 
+/// Along the index of the host's own streams.
+const HOST_PAGE: &str = "
+    SELECT position, tenant, aggregate, id, version, type, schema_version, data, metadata, recorded_at, hash
+    FROM event_store WHERE tenant = 'cairn' AND aggregate = $1 AND position > $2 ORDER BY position LIMIT $3";
+
 impl Log {
+    pub(crate) async fn read_host_log(
+        &self,
+        aggregate: &str,
+        after: Position,
+        limit: u32,
+    ) -> Result<Vec<RecordedEvent>, Error> {
+        let query = sqlx::query(HOST_PAGE).bind(aggregate).bind(signed(after)).bind(i64::from(limit));
+        self.collect(query).await
+    }
+
     pub(crate) async fn read_log(&self, filter: &LogFilter) -> Result<Vec<RecordedEvent>, Error> {
         let whole_stream = filter.tenant.is_some() && filter.aggregate.is_some() && filter.id.is_some();
         let types: Option<Vec<&str>> =

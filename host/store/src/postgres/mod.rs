@@ -17,6 +17,7 @@ mod policies;
 mod rows;
 mod settle;
 mod snapshots;
+mod turns;
 mod types;
 mod verify;
 mod writer;

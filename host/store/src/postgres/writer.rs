@@ -6,10 +6,11 @@
 //! Others append too. What is remembered holds as long as the log still has our last event (its position and its hash) and
 //! nothing behind it; what is behind it brings the memory up to date, or clears it. It does not matter on which connection.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use cairn_model::{Clock, Timestamp};
+use cairn_model::{Clock, StreamKey, Timestamp, ids};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
@@ -17,18 +18,19 @@ use uuid::Uuid;
 use super::connect::{Connect, within};
 use super::facts::{self, Found};
 use super::look::code;
-use super::{lock, make_derived, rows, snapshots};
-use crate::append::{Append, Outcome};
+use super::{lock, make_derived, rows, snapshots, turns};
+use crate::append::{Append, Outcome, Stale};
 use crate::error::{DatabaseError, Error};
 use crate::heads::HeadCache;
 use crate::options::{Options, PostgresOptions};
 use crate::plan::{Facts, Tail, plan};
 use crate::snapshots::NewSnapshot;
+use crate::turns::Turns;
 use crate::written::{Failure, Written, refuse};
 
 const IS_DERIVED_THERE: &str = "SELECT to_regclass('public.access') IS NOT NULL
     AND to_regclass('public.claims') IS NOT NULL AND to_regclass('public.snapshots') IS NOT NULL
-    AND to_regproc('public.cairn_facts_1') IS NOT NULL";
+    AND to_regclass('public.turns') IS NOT NULL AND to_regproc('public.cairn_facts_2') IS NOT NULL";
 
 /// How often a batch begins anew on another connection.
 pub(super) const ATTEMPTS: usize = 2;
@@ -46,9 +48,47 @@ pub(super) struct Writer {
     pub tail: Tail,
     heads: HeadCache,
     rebuild: Option<Uuid>,
+    turns: OwnTurns,
     /// Whether access and claims were whole when somebody last looked.
     pub facts_intact: bool,
     closed: bool,
+}
+
+/// What this host knows of turns without asking.
+#[derive(Debug)]
+struct OwnTurns {
+    host: Uuid,
+    /// Until when it is of no use to ask.
+    waiting: HashMap<StreamKey, Instant>,
+    /// How often turns were noted.
+    notes: u64,
+}
+
+impl OwnTurns {
+    fn new(host: Uuid) -> Self {
+        Self { host, waiting: HashMap::new(), notes: 0 }
+    }
+
+    fn wait_for(&mut self, waits: &HashMap<StreamKey, Duration>) {
+        let now = Instant::now();
+        self.waiting.extend(waits.iter().map(|(stream, wait)| (stream.clone(), now + *wait)));
+    }
+
+    /// The outcomes, if the batch is of nothing but appends that have to wait. It is not worth the log's lock.
+    fn all_wait(&mut self, appends: &[Append]) -> Option<Vec<Outcome>> {
+        let now = Instant::now();
+        self.waiting.retain(|_, until| *until > now);
+        if self.waiting.is_empty() {
+            return None;
+        }
+        let wait = |append: &Append| {
+            let until = self.waiting.get(&append.stream).filter(|_| !append.events.is_empty())?;
+            Some(Outcome::Stale(Stale::Turn { wait: *until - now }))
+        };
+        let outcomes = appends.iter().map(wait).collect::<Option<Vec<_>>>()?;
+        appends.iter().for_each(|append| append.lineage.break_off());
+        Some(outcomes)
+    }
 }
 
 impl Writer {
@@ -66,6 +106,7 @@ impl Writer {
             tail: Tail::EMPTY,
             heads: HeadCache::new(options.head_cache_limit),
             rebuild: None,
+            turns: OwnTurns::new(ids::new_id(options.clock.now())),
             facts_intact: false,
             closed: false,
         };
@@ -80,6 +121,11 @@ impl Writer {
 
     /// Writes a batch: whatever of it cannot be written is refused alone.
     pub async fn write(&mut self, appends: &[Append], snapshots: &[NewSnapshot]) -> Written {
+        if snapshots.is_empty()
+            && let Some(outcomes) = self.turns.all_wait(appends)
+        {
+            return Written { outcomes, failure: None };
+        }
         match self.attempt(appends, snapshots).await {
             Ok(outcomes) => Written { outcomes, failure: None },
             Err(Failure::NotWritten(error))
@@ -138,16 +184,22 @@ impl Writer {
         appends: &[Append],
         snapshots: &[NewSnapshot],
     ) -> Result<Vec<Outcome>, Failure> {
-        let facts = match self.facts(appends).await {
+        let (facts, mut turns) = match self.facts(appends).await {
             Err(Failure::FactsLost) => {
                 self.commit().await?;
                 return Err(Failure::FactsLost);
             }
             facts => facts?,
         };
+        self.turns.wait_for(&facts.waits);
         let plan = plan(appends, facts, self.tail, self.now());
+        turns.follow(appends, &plan.outcomes);
         if plan.writes.is_empty() && snapshots.is_empty() {
-            if let Err(error) = self.commit().await {
+            let end = async {
+                self.note(&turns).await?;
+                self.commit().await
+            };
+            if let Err(error) = end.await {
                 tracing::warn!(%error, "giving the log's lock back");
                 self.disconnect();
             }
@@ -161,6 +213,7 @@ impl Writer {
         if !snapshots.is_empty() {
             within(limit, snapshots::write(connection, snapshots, plan.recorded_at)).await?;
         }
+        self.note(&turns).await?;
         if let Err(error) = self.commit().await {
             self.settle(&plan, error).await?;
         }
@@ -172,7 +225,7 @@ impl Writer {
     }
 
     /// The facts of a batch, under the log's lock.
-    pub(super) async fn facts(&mut self, appends: &[Append]) -> Result<Facts, Failure> {
+    pub(super) async fn facts(&mut self, appends: &[Append]) -> Result<(Facts, Turns), Failure> {
         self.begin().await?;
         let mut found = self.find(appends).await?;
         if !self.remember(&mut found) {
@@ -180,13 +233,30 @@ impl Writer {
             found = self.find(appends).await?;
             self.remember(&mut found);
         }
-        if found.intact { Ok(found.facts) } else { Err(Failure::FactsLost) }
+        if !found.intact {
+            return Err(Failure::FactsLost);
+        }
+        let turns = Turns::new(self.turns.host, found.turns);
+        found.facts.waits = turns.waits();
+        Ok((found.facts, turns))
+    }
+
+    /// Notes what changed of turns.
+    async fn note(&mut self, turns: &Turns) -> Result<(), Error> {
+        let changes = turns.changes();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.turns.notes += 1;
+        let (limit, number) = (self.connect.limit, self.turns.notes);
+        let connection = self.connection.as_mut().ok_or(Error::Closed)?;
+        within(limit, turns::note(connection, &changes, number)).await
     }
 
     async fn find(&mut self, appends: &[Append]) -> Result<Found, Error> {
-        let limit = self.connect.limit;
+        let (limit, now) = (self.connect.limit, self.now());
         let connection = self.connection.as_mut().ok_or(Error::Closed)?;
-        within(limit, facts::find(connection, &mut self.heads, self.tail.position, appends)).await
+        within(limit, facts::find(connection, &mut self.heads, self.tail.position, appends, now)).await
     }
 
     /// Brings what is remembered up to date with what was found. Answers whether the facts found are good: they are not

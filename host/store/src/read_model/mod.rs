@@ -29,7 +29,7 @@ use uuid::Uuid;
 use self::compile::Compiled;
 pub use self::error::{ApplyError, ManifestError, ReadError};
 pub(crate) use self::postgres::Host;
-pub use self::session::Session;
+pub use self::session::{LogEnd, Session};
 use crate::error::Error;
 use crate::folder::Folder;
 

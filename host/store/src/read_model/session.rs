@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cairn_model::chain::Hash;
 use cairn_model::manifest::{AccessMode, Column};
 use cairn_model::row::Rows;
 use cairn_model::{Call, Position, Principal, Value};
@@ -57,6 +58,9 @@ pub(super) fn decoded(
     columns.map(|(index, column)| value(index, column).map_err(|detail| wrong(column, detail))).collect()
 }
 
+/// Position and hash of the log's last event.
+pub type LogEnd = (Position, Hash);
+
 /// One read transaction: everything read in it is of the same position.
 #[derive(Debug)]
 pub struct Session {
@@ -90,6 +94,19 @@ impl Session {
     /// The position that the session sees.
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// The log's last event in what the session sees. If it is the one at the session's position, then everything that is read
+    /// here, `readable` included, is a function of the log up to that event, and of the caller. `None` while access is not
+    /// whole.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn log_end(&mut self) -> Result<Option<LogEnd>, Error> {
+        match &mut self.reading {
+            Reading::Sqlite(reading) => reading.log_end().await,
+            Reading::Postgres(reading) => Ok(reading.log_end()),
+        }
     }
 
     /// Gives its statements another time than the 5 seconds that they have.

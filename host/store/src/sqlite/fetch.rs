@@ -171,6 +171,7 @@ fn head(row: &SqliteRow) -> Result<Head, Error> {
         version: unsigned(row.try_get(2)?),
         position: unsigned(row.try_get(3)?),
         access_version: row.try_get::<Option<i64>, _>(4)?.map_or(0, unsigned),
+        ..Head::default()
     })
 }
 

@@ -42,7 +42,24 @@ pub(crate) fn event(row: &SqliteRow, names: &mut Names) -> Result<RecordedEvent,
     })
 }
 
+/// The few events of the host's own streams are found by the streams' index and then put in order.
+const HOST_PAGE: &str = "
+    SELECT position, tenant, aggregate, id, version, type, schema_version, data, metadata, recorded_at, hash
+    FROM event_store INDEXED BY event_store_stream
+    WHERE tenant = 'cairn' AND aggregate = ? AND +position > ? ORDER BY +position LIMIT ?";
+
 impl Log {
+    pub(crate) async fn read_host_log(
+        &self,
+        aggregate: &str,
+        after: Position,
+        limit: u32,
+    ) -> Result<Vec<RecordedEvent>, Error> {
+        let query =
+            sqlx::query(HOST_PAGE).bind(aggregate.to_owned()).bind(signed(after)).bind(i64::from(limit));
+        self.collect(query).await
+    }
+
     pub(crate) async fn read_log(&self, filter: &LogFilter) -> Result<Vec<RecordedEvent>, Error> {
         let types = if filter.event_types.is_empty() {
             None

@@ -71,6 +71,7 @@ fn append(number: u128, event_type: &str) -> Append {
         record_unchanged: false,
         answer: Answer { created: true, result: RawValue::NULL.to_owned() },
         lineage: Lineage::default(),
+        insists: false,
     }
 }
 

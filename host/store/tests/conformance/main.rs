@@ -11,6 +11,7 @@ mod policies;
 mod proxy;
 mod reading;
 mod reference;
+mod turns;
 
 /// Makes a test of each check for each backend.
 macro_rules! conformance {
@@ -65,6 +66,7 @@ conformance![
     durability::tables_dropped_while_running_are_noticed,
     durability::what_the_database_does_not_take_is_refused_alone,
     reading::the_log_is_filtered_and_paged,
+    reading::the_hosts_own_streams_are_read_in_order,
     reading::a_stream_is_read_by_versions_and_times,
     reading::every_stream_is_listed_once,
     reading::the_newest_fitting_snapshot_is_found,

@@ -128,6 +128,7 @@ pub fn append(stream: StreamKey, expected: Version) -> Append {
             result: RawValue::from_string("{\"ok\":true}".to_owned()).expect("JSON"),
         },
         lineage: Lineage::default(),
+        insists: false,
     }
 }
 
@@ -144,6 +145,7 @@ pub trait Saying: Sized {
     fn with_access(self, access: Access) -> Self;
     fn with_key(self, key: &str, payload: &str) -> Self;
     fn in_lineage(self, lineage: &Lineage) -> Self;
+    fn insisting(self) -> Self;
 }
 
 impl Saying for Append {
@@ -179,6 +181,11 @@ impl Saying for Append {
             payload_hash: Hash::of(payload.as_bytes()),
             command_id: Uuid::from_u128(78),
         });
+        self
+    }
+
+    fn insisting(mut self) -> Self {
+        self.insists = true;
         self
     }
 

@@ -49,6 +49,24 @@ pub async fn the_log_is_filtered_and_paged(place: Place) {
     assert_eq!(positions(LogFilter { after: 30, ..LogFilter::default() }).await, [0; 0]);
 }
 
+pub async fn the_hosts_own_streams_are_read_in_order(place: Place) {
+    let store = place.open().await;
+    let own = |number| StreamKey { tenant: "cairn".into(), aggregate: "plugin".into(), ..stream(number) };
+    for (version, number) in [(0, 2), (0, 1), (1, 2), (0, 3), (1, 1)] {
+        committed(&store.append_and_wait(append(own(number), version)).await);
+        fill(&store, &stream(number), version..version + 1).await;
+        let other = StreamKey { aggregate: "key".into(), ..own(number) };
+        committed(&store.append_and_wait(append(other, version)).await);
+    }
+    let positions = async |after, limit| -> Vec<u64> {
+        let events = store.read_host_log("plugin", after, limit).await.expect("reads");
+        events.into_iter().map(|event| event.position).collect()
+    };
+    assert_eq!(positions(0, 9).await, [1, 4, 7, 10, 13]);
+    assert_eq!(positions(4, 2).await, [7, 10]);
+    assert_eq!(store.read_host_log("other", 0, 9).await.expect("reads"), []);
+}
+
 pub async fn a_stream_is_read_by_versions_and_times(place: Place) {
     let store = place.open().await;
     let start = place.clock.now();

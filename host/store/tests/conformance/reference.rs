@@ -178,6 +178,7 @@ fn word(outcome: &Outcome) -> String {
         Outcome::Current(_) => "current".to_owned(),
         Outcome::Stale(Stale::Version { actual }) => format!("stale version {actual}"),
         Outcome::Stale(Stale::Read(_)) => "stale read".to_owned(),
+        Outcome::Stale(Stale::Turn { .. }) => "somebody else's turn".to_owned(),
         Outcome::Stale(Stale::Lineage) => "stale lineage".to_owned(),
         Outcome::Claimed { .. } => "claimed".to_owned(),
         Outcome::KeyReused => "key reused".to_owned(),

@@ -44,6 +44,7 @@ on_both![
     readable::a_list_shows_what_the_model_says,
     readable::a_revoke_is_seen_at_once_and_tenants_do_not_mix,
     readable::a_circle_of_parents_ends,
+    readable::a_session_says_where_its_log_ends,
     values::values_of_every_type_come_back_put_run_and_batched,
     values::wrong_values_are_named,
     values::a_batch_from_another_position_is_fenced,

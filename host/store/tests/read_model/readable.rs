@@ -8,7 +8,7 @@ use cairn_model::{
     Access, AccessEntry, Change, Lineage, NewEvent, Permission, Permissions, Principal, StreamKey, StreamRef,
     Subject, Value,
 };
-use cairn_store::{Answer, Append, ClaimChanges, Outcome, ReadModel, Store};
+use cairn_store::{Answer, Append, ClaimChanges, LogFilter, Outcome, ReadModel, Store};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -60,6 +60,7 @@ pub async fn set_access_of(store: &Store, aggregate: &str, number: u128, access:
         record_unchanged: false,
         answer: Answer::empty(),
         lineage: Lineage::default(),
+        insists: false,
     };
     assert!(matches!(store.append_and_wait(append).await, Outcome::Committed(_)));
 }
@@ -164,6 +165,28 @@ pub async fn a_revoke_is_seen_at_once_and_tenants_do_not_mix(place: Place) {
     assert_eq!(readable(&model, &stranger).await, BTreeSet::new());
     set_access(&store, 1, Access::default()).await;
     assert_eq!(readable(&model, &me).await, BTreeSet::new(), "the read model has not moved, the list has");
+}
+
+pub async fn a_session_says_where_its_log_ends(place: Place) {
+    let (store, model) = place.with(&declared()).await;
+    let me = somebody(100, &[]);
+    let mut empty = model.session(&me).await.expect("a session");
+    assert_eq!(empty.log_end().await.expect("asks"), None);
+    drop(empty);
+    for number in 1..4 {
+        set_access(&store, number, Access::default()).await;
+        let mut session = model.session(&me).await.expect("a session");
+        let last = store.read_log(LogFilter::default()).await.expect("reads").pop().expect("an event");
+        let end = session.log_end().await.expect("asks");
+        assert_eq!(end, Some((last.position, last.hash)));
+        // What comes later is not seen.
+        session.read(&call("list", Vec::new())).await.expect("rows");
+        set_access(&store, number + 10, Access::default()).await;
+        assert_eq!(session.log_end().await.expect("asks"), end);
+    }
+    store.begin_rebuild_facts().await.expect("begins");
+    let mut session = model.session(&me).await.expect("a session");
+    assert_eq!(session.log_end().await.expect("asks"), None, "nobody knows who may read what");
 }
 
 pub async fn a_circle_of_parents_ends(place: Place) {

@@ -99,6 +99,7 @@ pub async fn fill_log(store: &Store, events: u64) {
             record_unchanged: false,
             answer: Answer::empty(),
             lineage: Lineage::default(),
+            insists: false,
         };
         assert!(matches!(store.append_and_wait(append).await, Outcome::Committed(_)));
     }

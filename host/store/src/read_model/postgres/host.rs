@@ -45,7 +45,7 @@ const BUILD_LOCK: i64 = 0x6361_6972_6e5f_726d;
 const HOST_SQL: &str = include_str!("host.sql");
 
 /// Counted up with each change of `host.sql`.
-const HOST_FORM: &str = "cairn host schema 1";
+const HOST_FORM: &str = "cairn host schema 2";
 
 /// Whatever else the session or the role sets: names mean one thing, texts of backslashes too. A commit need not be on the
 /// disk: position and rows are lost together. Statements change few rows of tables that may be huge, and that grow faster
@@ -63,7 +63,7 @@ const QUERY_SETTINGS: &str = "SET search_path = pg_catalog, pg_temp; SET standar
 const IS_WHOLE: &str = "SELECT coalesce(obj_description(to_regnamespace('cairn'), 'pg_namespace') = $1
         AND to_regclass('cairn.query_login') IS NOT NULL
         AND (SELECT count(*) FROM pg_proc WHERE pronamespace = to_regnamespace('cairn')) = 6
-        AND to_regclass('cairn.readable') IS NOT NULL, false)";
+        AND to_regclass('cairn.readable') IS NOT NULL AND to_regclass('cairn.log_end') IS NOT NULL, false)";
 
 /// The read models' side of a database.
 #[derive(Debug)]

@@ -127,5 +127,16 @@ AND ((SELECT c.unbounded FROM cairn.caller() AS c) OR EXISTS (
     END
 ));
 
+-- The log's last event, if access is whole. Who sees it in the transaction in which he reads rows of that position knows that
+-- the rows and the access are of one moment of the log.
+CREATE OR REPLACE VIEW cairn.log_end AS
+SELECT e.position, e.hash FROM public.event_store AS e
+WHERE EXISTS (
+    SELECT 1 FROM public.access AS a
+    WHERE a.id = '00000000-0000-0000-0000-000000000000' AND a.aggregate = '' AND a.tenant = ''
+)
+ORDER BY e.position DESC LIMIT 1;
+
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA cairn FROM PUBLIC;
+REVOKE ALL ON TABLE cairn.log_end FROM PUBLIC;
 REVOKE ALL ON TABLE cairn.readable FROM PUBLIC;

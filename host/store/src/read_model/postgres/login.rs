@@ -1,4 +1,4 @@
-//! The login of queries: it can read the tables of read models and the relation `readable`, and nothing else.
+//! The login of queries: it can read the tables of read models the relation `readable` and where the log ends, and nothing else.
 
 use std::fmt::Write;
 
@@ -108,6 +108,7 @@ async fn grant(connection: &mut PgConnection, database: &str, role: &str) -> Res
     let row = sqlx::query(
         "SELECT has_database_privilege($1, current_database(), 'CONNECT'),
             has_schema_privilege($1, 'cairn', 'USAGE') AND has_table_privilege($1, 'cairn.readable', 'SELECT')
+            AND has_table_privilege($1, 'cairn.log_end', 'SELECT')
             AND (SELECT bool_and(has_function_privilege($1, oid, 'EXECUTE')) FROM pg_proc
                 WHERE pronamespace = to_regnamespace('cairn'))",
     )
@@ -122,7 +123,7 @@ async fn grant(connection: &mut PgConnection, database: &str, role: &str) -> Res
     if !row.try_get::<bool, _>(1)? {
         let _ = write!(
             sql,
-            "GRANT USAGE ON SCHEMA cairn TO {name}; GRANT SELECT ON cairn.readable TO {name};
+            "GRANT USAGE ON SCHEMA cairn TO {name}; GRANT SELECT ON cairn.readable, cairn.log_end TO {name};
              GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA cairn TO {name};"
         );
     }

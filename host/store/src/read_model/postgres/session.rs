@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cairn_model::chain::Hash;
 use cairn_model::row::Rows;
 use cairn_model::{Position, Principal};
 use futures_util::TryStreamExt;
-use sqlx::{AssertSqlSafe, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, Postgres, Row, Transaction};
 
 use super::host::{GRACE, QUERY_TIMEOUT, within};
 use super::values::{bind, decode};
@@ -14,7 +15,7 @@ use super::{Tables, code, is_gap};
 use crate::error::Error;
 use crate::read_model::compile::CompiledStatement;
 use crate::read_model::error::ReadError;
-use crate::read_model::session::{Limits, decoded};
+use crate::read_model::session::{Limits, LogEnd, decoded};
 use crate::read_model::values::SqlValue;
 
 /// One read transaction. One that failed is begun again by the next statement, if it would still see the same position.
@@ -23,6 +24,7 @@ pub(in crate::read_model) struct Reading {
     tables: Arc<Tables>,
     principal: Principal,
     position: Position,
+    log_end: Option<LogEnd>,
     /// `None` after a statement failed.
     open: Option<Open>,
 }
@@ -37,14 +39,19 @@ impl Reading {
     /// Begins, and says at which position.
     pub async fn begin(tables: Arc<Tables>, principal: &Principal) -> Result<(Self, Position), Error> {
         tables.open_or_closed()?;
-        let (open, position) = match Open::begin(&tables, principal).await {
+        let (open, position, log_end) = match Open::begin(&tables, principal).await {
             Err(error) if is_gap(&error) => {
                 tables.repair(&error).await?;
                 Open::begin(&tables, principal).await?
             }
             begun => begun?,
         };
-        Ok((Self { tables, principal: principal.clone(), position, open: Some(open) }, position))
+        Ok((Self { tables, principal: principal.clone(), position, log_end, open: Some(open) }, position))
+    }
+
+    /// The log's last event in what the transaction sees; `None` if access is not whole, or it had to be begun again.
+    pub fn log_end(&self) -> Option<LogEnd> {
+        self.log_end
     }
 
     /// The rows of a statement, by its number.
@@ -83,8 +90,9 @@ impl Reading {
         rows
     }
 
-    async fn begin_again(&self) -> Result<Open, Failure> {
-        let (open, position) = Open::begin(&self.tables, &self.principal).await?;
+    async fn begin_again(&mut self) -> Result<Open, Failure> {
+        self.log_end = None;
+        let (open, position, _) = Open::begin(&self.tables, &self.principal).await?;
         if position == self.position {
             return Ok(open);
         }
@@ -94,26 +102,34 @@ impl Reading {
 }
 
 impl Open {
-    async fn begin(tables: &Tables, principal: &Principal) -> Result<(Self, Position), sqlx::Error> {
+    async fn begin(
+        tables: &Tables,
+        principal: &Principal,
+    ) -> Result<(Self, Position, Option<LogEnd>), sqlx::Error> {
         within(QUERY_TIMEOUT + GRACE, Self::begin_now(tables, principal)).await
     }
 
-    async fn begin_now(tables: &Tables, principal: &Principal) -> Result<(Self, Position), sqlx::Error> {
+    async fn begin_now(
+        tables: &Tables,
+        principal: &Principal,
+    ) -> Result<(Self, Position, Option<LogEnd>), sqlx::Error> {
         let mut transaction =
             tables.host.queries().begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         let (caller, seal) = tables.host.sealed(principal);
         // The first read fixes what the transaction sees.
         let sql = format!(
-            "SELECT position, set_config('cairn.caller', $1, true), set_config('cairn.seal', $2, true) FROM {}",
+            "SELECT p.position, e.position, e.hash,
+                    set_config('cairn.caller', $1, true), set_config('cairn.seal', $2, true)
+             FROM {} AS p LEFT JOIN cairn.log_end AS e ON true",
             tables.texts.positions
         );
-        let position: i64 = sqlx::query_scalar(AssertSqlSafe(sql))
-            .bind(caller)
-            .bind(seal)
-            .fetch_one(&mut *transaction)
-            .await?;
-        let position = u64::try_from(position).unwrap_or(0);
-        Ok((Self { transaction, timeout: QUERY_TIMEOUT }, position))
+        let row =
+            sqlx::query(AssertSqlSafe(sql)).bind(caller).bind(seal).fetch_one(&mut *transaction).await?;
+        let position = |number: i64| u64::try_from(number).unwrap_or(0);
+        let (end, hash): (Option<i64>, Option<&[u8]>) = (row.try_get(1)?, row.try_get(2)?);
+        let log_end =
+            end.zip(hash).and_then(|(end, hash)| Some((position(end), Hash(hash.try_into().ok()?))));
+        Ok((Self { transaction, timeout: QUERY_TIMEOUT }, position(row.try_get(0)?), log_end))
     }
 
     async fn rows(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use cairn_model::chain::Hash;
 use cairn_model::row::Rows;
 use cairn_model::{Position, Principal};
 use futures_util::TryStreamExt;
@@ -14,12 +15,17 @@ use super::{Tables, readable};
 use crate::error::Error;
 use crate::read_model::compile::CompiledStatement;
 use crate::read_model::error::ReadError;
-use crate::read_model::session::{Limits, decoded};
+use crate::read_model::session::{Limits, LogEnd, decoded};
 use crate::read_model::values::SqlValue;
 use crate::sqlite::log::unsigned;
 
 /// After so many of its instructions SQLite looks at the clock.
 const INSTRUCTIONS: i32 = 4000;
+
+/// The row of `access` that no stream can have is there as long as nobody has emptied the table.
+const LOG_END: &str = "SELECT e.position, e.hash FROM log.event_store AS e
+    WHERE EXISTS (SELECT 1 FROM log.access AS a WHERE a.id = '' AND a.aggregate = '' AND a.tenant = '')
+    ORDER BY e.position DESC LIMIT 1";
 
 /// When the running statement has to end, read by SQLite's own thread.
 #[derive(Debug)]
@@ -69,6 +75,13 @@ impl Reading {
             .fetch_one(&mut *transaction)
             .await?;
         Ok((Self { tables, transaction, deadline, principal: principal.clone() }, unsigned(position)))
+    }
+
+    /// The log's last event in what the transaction sees; `None` if access is not whole.
+    pub async fn log_end(&mut self) -> Result<Option<LogEnd>, Error> {
+        let end: Option<(i64, Vec<u8>)> =
+            sqlx::query_as(LOG_END).fetch_optional(&mut *self.transaction).await?;
+        Ok(end.and_then(|(position, hash)| Some((unsigned(position), Hash(hash.try_into().ok()?)))))
     }
 
     /// The rows of a statement, by its number.
