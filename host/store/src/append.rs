@@ -60,6 +60,7 @@ impl Append {
             record_unchanged: false,
             answer: Answer::empty(),
             lineage: Lineage::default(),
+            insists: false,
         }
     }
 }
