@@ -80,8 +80,8 @@ impl Queries {
             principal: request.principal,
             on_behalf_of: None,
             permissions: Permissions::NONE,
-            command_id: command_id.to_string(),
-            correlation_id: command_id.to_string(),
+            command_id,
+            correlation_id: None,
             causation_id: None,
         });
         let params: Arc<[u8]> = params.to_string().into_bytes().into();

@@ -53,8 +53,8 @@ pub struct CommandCall {
     pub creates: bool,
     /// The command's id.
     pub command_id: Uuid,
-    /// See `cairn_model::Metadata`.
-    pub correlation_id: String,
+    /// See `cairn_model::Metadata`; `None` where it is the command's id.
+    pub correlation_id: Option<String>,
     /// See `cairn_model::Metadata`.
     pub causation_id: Option<String>,
     /// See `cairn_model::Metadata`.

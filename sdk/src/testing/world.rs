@@ -72,7 +72,7 @@ impl World {
         }
         let mut sum = Permissions::NONE;
         for link in self.chain(stream) {
-            let Some(access) = self.aggregate(&link).and_then(ErasedAggregate::access) else {
+            let Some(access) = self.aggregate(&link).map(ErasedAggregate::access) else {
                 break;
             };
             sum = sum.union(granted_here(&access, principal));
@@ -86,7 +86,7 @@ impl World {
     /// The aggregate and everything above it.
     fn chain(&self, stream: &StreamRef) -> Vec<StreamRef> {
         let mut chain = vec![stream.clone()];
-        while let Some(parent) = chain.last().and_then(|last| self.aggregate(last)?.access()?.parent) {
+        while let Some(parent) = chain.last().and_then(|last| self.aggregate(last)?.access().parent) {
             if chain.len() == CHAIN_LIMIT {
                 break;
             }

@@ -8,7 +8,7 @@ use cairn_model::{Lineage, RecordedEvent, Version};
 use super::PeekError;
 use super::desk::{Desk, Request};
 use super::hints::StateHint;
-use super::housing::NoPlace;
+use super::housing::{NoPlace, gone};
 use super::slot::{Current, Loading, Resident, Slot};
 use crate::calls;
 use crate::component::Component;
@@ -141,9 +141,8 @@ impl<H: Host> Desk<H> {
                 if is_new {
                     return Ok((handle, version, None, Vec::new()));
                 }
-                let access =
-                    guest.access(handle)?.map(|access| convert::access(component, access)).transpose()?;
-                Ok((handle, version, access, sorted(guest.claims(handle)?)))
+                let access = convert::access(component, guest.access(handle)?);
+                Ok((handle, version, access, convert::claims(guest.claims(handle)?)))
             });
         match folded {
             Ok((handle, version, access, claims)) => {
@@ -203,7 +202,6 @@ impl<H: Host> Desk<H> {
 
     /// The resident's state in a form that others may have.
     pub fn state_hint(&mut self, slot: &mut Slot<H::Caller>) -> Result<Arc<StateHint>, Fault> {
-        let gone = || Fault::new(FaultKind::Trap, "the instance is gone");
         let resident = slot.resident.as_mut().ok_or_else(gone)?;
         if resident.hinted
             && let Some(hint) =
@@ -223,11 +221,4 @@ impl<H: Host> Desk<H> {
         self.shared.hints.set_state(slot.stream.clone(), hint.clone());
         Ok(hint)
     }
-}
-
-/// Claims in a form that can be compared.
-pub(super) fn sorted(mut claims: Vec<String>) -> Vec<String> {
-    claims.sort_unstable();
-    claims.dedup();
-    claims
 }

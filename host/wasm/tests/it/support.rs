@@ -315,7 +315,7 @@ impl Setup {
             permission: spec.permission,
             creates: spec.creates,
             command_id: ids::new_id(self.clock.now()),
-            correlation_id: "correlation".to_owned(),
+            correlation_id: None,
             causation_id: None,
             on_behalf_of: None,
             given: None,
