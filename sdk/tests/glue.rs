@@ -237,7 +237,7 @@ fn wit_context() -> wit::Context {
         now: 0,
         seed: (0, 0),
         tenant: "default".to_owned(),
-        principal: wit::Principal { id: wit_id(user(1)), groups: Vec::new(), scopes: Vec::new() },
+        principal: wit::Principal { id: wit_id(user(1)), groups: Vec::new() },
         on_behalf_of: None,
         permissions: wit::Permissions::all(),
         command_id: wit_id(ID),

@@ -101,7 +101,6 @@ pub(crate) struct ContextParts<'a> {
     correlation_id: Option<&'a str>,
     causation_id: Option<&'a str>,
     groups: Vec<&'a str>,
-    scopes: Vec<&'a str>,
 }
 
 impl<'a> ContextParts<'a> {
@@ -126,7 +125,6 @@ impl<'a> ContextParts<'a> {
             correlation_id,
             causation_id,
             groups: principal.groups.iter().map(String::as_str).collect(),
-            scopes: principal.scopes.iter().map(String::as_str).collect(),
         }
     }
 
@@ -135,11 +133,7 @@ impl<'a> ContextParts<'a> {
             now: self.now.micros(),
             seed: self.seed,
             tenant: &self.principal.tenant,
-            principal: types::Principal {
-                id: uuid(self.principal.id),
-                groups: &self.groups,
-                scopes: &self.scopes,
-            },
+            principal: types::Principal { id: uuid(self.principal.id), groups: &self.groups },
             on_behalf_of: self.on_behalf_of.map(uuid),
             permissions: permissions(self.permissions),
             command_id: uuid(self.command_id),
@@ -351,4 +345,21 @@ pub(crate) fn with_rows<T>(answers: &[Rows], call: impl FnOnce(&[types::Rows<'_>
         cells.iter().map(|rows| rows.iter().map(Vec::as_slice).collect()).collect();
     let answers: Vec<types::Rows<'_>> = rows.iter().map(|rows| types::Rows { rows }).collect();
     call(&answers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_fits_into_a_line_and_between_other_things() {
+        let text = |data: &str| json_text(data.as_bytes().to_vec(), "it").map_err(|fault| fault.kind);
+        let same = r#"{"a": "b\n ", "c":1.50}"#;
+        assert_eq!(text(same), Ok(same.to_owned()));
+        for padded in [" {\"a\":1}", "{\"a\":1} ", "\t{\"a\": 1}", "{\"a\":\n1}", "{\"a\":1}\r\n"] {
+            assert_eq!(text(padded), Ok("{\"a\":1}".to_owned()), "{padded:?}");
+        }
+        assert_eq!(text("{} {}"), Err(FaultKind::BadOutput));
+        assert_eq!(text(" "), Err(FaultKind::BadOutput));
+    }
 }

@@ -85,8 +85,7 @@ pub(super) fn upcasted(event: PastEvent) -> Result<wit::NewEvent, Fault> {
 }
 
 pub(super) fn context(ctx: wit::Context, answers: Vec<NeedAnswer>) -> Context {
-    let principal =
-        Principal { id: id(ctx.principal.id), groups: ctx.principal.groups, scopes: ctx.principal.scopes };
+    let principal = Principal { id: id(ctx.principal.id), groups: ctx.principal.groups };
     let parts = ContextParts {
         now: Timestamp::from_micros(ctx.now),
         seed: ctx.seed,

@@ -23,8 +23,6 @@ pub struct Principal {
     pub id: Uuid,
     /// The groups it belongs to.
     pub groups: Vec<String>,
-    /// What it may ask of the host.
-    pub scopes: Vec<String>,
 }
 
 /// Something that a decision depends on and does not have.

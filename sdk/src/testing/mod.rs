@@ -111,7 +111,7 @@ pub(crate) fn parts(principal: Principal) -> ContextParts {
     }
 }
 
-/// A principal with this id, without groups and scopes.
+/// A principal with this id, without groups.
 pub const fn principal(id: Uuid) -> Principal {
-    Principal { id, groups: Vec::new(), scopes: Vec::new() }
+    Principal { id, groups: Vec::new() }
 }

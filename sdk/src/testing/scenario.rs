@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use uuid::Uuid;
 
-use super::world::{INTERNAL_SCOPE, World};
+use super::world::{POLICY, World};
 use super::{COMMAND_ID, ID, NOW, principal, user};
 use crate::cqrs::{Command, CommandHandler};
 use crate::domain::{Access, Permissions};
@@ -89,7 +89,7 @@ where
 
     /// A policy acts, in the name of this user: access lists do not bind it.
     pub fn as_policy_for(mut self, id: Uuid) -> Self {
-        self.caller = Principal { id: user(0), groups: Vec::new(), scopes: vec![INTERNAL_SCOPE.to_owned()] };
+        self.caller = principal(POLICY);
         self.on_behalf_of = Some(id);
         self
     }
