@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use cairn_model::chain::Hash;
 use cairn_model::{
     Access, Metadata, Permission, Principal, RecordedEvent, StreamKey, StreamRef, Version, access,
@@ -252,16 +253,26 @@ async fn history(
     }
 }
 
+fn from_snapshot(snapshot: (Version, Bytes), last: &RecordedEvent, events: Vec<RecordedEvent>) -> Fetched {
+    let snapshot_at = last.read_metadata().ok().map(|metadata| metadata.occurred_at);
+    Fetched::History { snapshot: Some(snapshot), snapshot_at, events }
+}
+
 async fn read(store: &Store, fetch: Fetch) -> Result<Fetched, cairn_store::Error> {
     match fetch {
-        Fetch::History { stream, state_version, digest, whole } => {
+        Fetch::History { stream, state_version, digest, whole, base } => {
+            if let Some(base) = base
+                && let Some((last, events)) = after_snapshot(store, &stream, base.version).await?
+                && last.hash == base.hash
+            {
+                return Ok(from_snapshot((base.version, base.state), &last, events));
+            }
             let snapshot =
                 if whole { None } else { store.snapshot(&stream, state_version, digest, u64::MAX).await? };
-            if let Some((version, state)) = snapshot
-                && let Some((last, events)) = after_snapshot(store, &stream, version).await?
+            if let Some(snapshot) = snapshot
+                && let Some((last, events)) = after_snapshot(store, &stream, snapshot.0).await?
             {
-                let snapshot_at = last.read_metadata().ok().map(|metadata| metadata.occurred_at);
-                return Ok(Fetched::History { snapshot: Some((version, state)), snapshot_at, events });
+                return Ok(from_snapshot(snapshot, &last, events));
             }
             let events = history(store, &stream, 0).await?;
             Ok(Fetched::History { snapshot: None, snapshot_at: None, events })

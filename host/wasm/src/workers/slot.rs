@@ -23,6 +23,8 @@ pub(super) struct Slot<C> {
     pub resident: Option<Resident>,
     /// Set while the stream's history is being fetched.
     pub loading: Option<Loading>,
+    /// Whether the log has refused what was decided here: others write to the stream, and it will be read again.
+    pub contended: bool,
     /// Others who wait until the stream is loaded.
     pub peeks: Vec<Peek>,
     /// The present of the last decision: time never runs backwards in a stream.
@@ -37,6 +39,7 @@ impl<C> Slot<C> {
             current: None,
             resident: None,
             loading: None,
+            contended: false,
             peeks: Vec::new(),
             last_now: Timestamp::default(),
         }
