@@ -217,14 +217,19 @@ fn event(event_type: &str, schema_version: u32, data: &str) -> wit::Event {
     wit::Event {
         position: 1,
         aggregate: "counter".to_owned(),
-        id: ID.to_string(),
+        id: wit_id(ID),
         version: 1,
         type_: event_type.to_owned(),
         schema_version,
         data: data.as_bytes().to_vec(),
         occurred_at: 0,
-        actor: user(1).to_string(),
+        actor: wit_id(user(1)),
     }
+}
+
+fn wit_id(id: Uuid) -> wit::Uuid {
+    let (high, low) = id.as_u64_pair();
+    wit::Uuid { high, low }
 }
 
 fn wit_context() -> wit::Context {
@@ -232,11 +237,11 @@ fn wit_context() -> wit::Context {
         now: 0,
         seed: (0, 0),
         tenant: "default".to_owned(),
-        principal: wit::Principal { id: user(1).to_string(), groups: Vec::new(), scopes: Vec::new() },
+        principal: wit::Principal { id: wit_id(user(1)), groups: Vec::new() },
         on_behalf_of: None,
         permissions: wit::Permissions::all(),
-        command_id: ID.to_string(),
-        correlation_id: String::new(),
+        command_id: wit_id(ID),
+        correlation_id: None,
         causation_id: None,
     }
 }

@@ -66,6 +66,11 @@ impl Aggregate {
     pub fn command(&self, name: &str) -> Option<&Command> {
         self.commands.iter().find(|command| &*command.name == name)
     }
+
+    /// The event type with this name.
+    pub fn event(&self, name: &str) -> Option<&EventType> {
+        self.events.iter().find(|event| &*event.name == name)
+    }
 }
 
 /// A command.

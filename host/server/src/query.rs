@@ -114,8 +114,8 @@ impl Queries {
             principal: request.principal,
             on_behalf_of: None,
             permissions: Permissions::NONE,
-            command_id: command_id.to_string(),
-            correlation_id: command_id.to_string(),
+            command_id,
+            correlation_id: None,
             causation_id: None,
         });
         let body = ask(&plugin.component, &query.spec.name, &mut session, context, params).await?;

@@ -14,7 +14,7 @@ use wasmtime::component::ResourceAny;
 
 use crate::bindings::exports::cairn::plugin::{aggregates, policies, queries};
 use crate::component::Component;
-use crate::convert::{self, ContextParts, IdText, PresentEvent};
+use crate::convert::{self, ContextParts, PresentEvent};
 use crate::fault::Fault;
 use crate::guest::Guest;
 use crate::work::Rejection;
@@ -35,10 +35,10 @@ pub struct GuestContext {
     pub on_behalf_of: Option<Uuid>,
     /// What the principal may do with what is called.
     pub permissions: Permissions,
-    /// The request's id; for a policy the event's position.
-    pub command_id: String,
-    /// See `cairn_model::Metadata`.
-    pub correlation_id: String,
+    /// The request's id; for a policy one that its reaction to this event always has.
+    pub command_id: Uuid,
+    /// See `cairn_model::Metadata`; `None` where it is the command's id.
+    pub correlation_id: Option<String>,
     /// See `cairn_model::Metadata`.
     pub causation_id: Option<String>,
 }
@@ -51,8 +51,8 @@ impl GuestContext {
             &self.principal,
             self.on_behalf_of,
             self.permissions,
-            &self.command_id,
-            &self.correlation_id,
+            self.command_id,
+            self.correlation_id.as_deref(),
             self.causation_id.as_deref(),
         )
     }
@@ -244,9 +244,8 @@ impl Component {
         };
         reacted.state = done.state.map(|state| json(state, "the policy's state")).transpose()?;
         for command in done.commands {
-            let target = convert::stream_ref(self, &command.target.aggregate, &command.target.id)?;
             reacted.commands.push(PolicyCommand {
-                target,
+                target: convert::stream_ref(self, command.target),
                 command: command.command.into(),
                 payload: json(command.payload, "a command's payload")?,
                 stage: command.stage,
@@ -289,7 +288,7 @@ impl Component {
             let (handle, version) = fold(self, guest, stream, snapshot.as_ref(), events)?;
             let state =
                 guest.state(handle)?.map(|state| convert::raw_json(state, "the state")).transpose()?;
-            let access = guest.access(handle)?.map(|access| convert::access(self, access)).transpose()?;
+            let access = convert::access(self, guest.access(handle)?);
             let claims = guest.claims(handle)?;
             guest.drop_aggregate(handle)?;
             Ok(Folded { version, state, access, claims })
@@ -305,8 +304,7 @@ impl Component {
     /// When the guest fails.
     pub fn facts(&self, stream: &StreamKey, events: &[RecordedEvent]) -> Result<StreamFacts, Fault> {
         self.with_guest(|guest| {
-            let id = IdText::new(stream.id);
-            let handle = guest.restore(&stream.aggregate, id.as_str(), None)?;
+            let handle = guest.restore(&stream.aggregate, convert::uuid(stream.id), None)?;
             let mut access: Option<(Version, Access)> = None;
             for event in events {
                 let present = present(self, guest, std::slice::from_ref(event))?;
@@ -314,10 +312,8 @@ impl Component {
                 if given.is_empty() {
                     continue;
                 }
-                guest.fold(handle, &given)?;
-                let now = guest.access(handle)?.map(|access| convert::access(self, access)).transpose()?;
-                if now.as_ref() != access.as_ref().map(|(_, access)| access) {
-                    access = now.map(|access| (event.version, access));
+                if let Some(new) = guest.fold(handle, &given)?.access {
+                    access = convert::access(self, new).map(|access| (event.version, access));
                 }
             }
             let claims = guest.claims(handle)?;
@@ -343,9 +339,8 @@ pub(crate) fn fold(
     snapshot: Option<&(Version, Bytes)>,
     events: &[RecordedEvent],
 ) -> Result<(ResourceAny, Version), Fault> {
-    let id = IdText::new(stream.id);
     let given = snapshot.map(|(version, state)| aggregates::Snapshot { version: *version, state });
-    let handle = guest.restore(&stream.aggregate, id.as_str(), given)?;
+    let handle = guest.restore(&stream.aggregate, convert::uuid(stream.id), given)?;
     let mut version = snapshot.map_or(0, |(version, _)| *version);
     for page in events.chunks(FOLD_EVENTS) {
         let present = present(component, guest, page)?;
@@ -387,7 +382,8 @@ pub(crate) fn present<'e>(
     for event in recorded {
         if is_old(&event) {
             for new in lists.next().unwrap_or_default() {
-                present.push(event.upcasted(convert::new_event(component, new)?));
+                let new = convert::new_event(|name| component.event_type(name), new)?;
+                present.push(event.upcasted(new));
             }
         } else {
             present.push(event);

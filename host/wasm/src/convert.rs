@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use cairn_model::row::Rows;
-use cairn_model::stream::parse_id;
 use cairn_model::{
     Access, AccessEntry, Call, Change, Name, NewEvent, Permission, Permissions, Principal, RecordedEvent,
     StreamRef, Subject, Timestamp, Value, line,
@@ -11,7 +10,6 @@ use cairn_model::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
-use uuid::fmt::Hyphenated;
 
 use crate::bindings::cairn::plugin::types;
 use crate::bindings::exports::cairn::plugin::{aggregates, projections};
@@ -19,20 +17,13 @@ use crate::component::Component;
 use crate::fault::{Fault, FaultKind};
 use crate::work::{Rejection, RejectionKind};
 
-/// An id as guests see it, without a place on the heap.
-#[derive(Clone, Copy)]
-pub(crate) struct IdText([u8; Hyphenated::LENGTH]);
+pub(crate) const fn uuid(id: Uuid) -> types::Uuid {
+    let (high, low) = id.as_u64_pair();
+    types::Uuid { high, low }
+}
 
-impl IdText {
-    pub fn new(id: Uuid) -> Self {
-        let mut text = [0; Hyphenated::LENGTH];
-        id.hyphenated().encode_lower(&mut text);
-        Self(text)
-    }
-
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
-    }
+const fn id(id: types::Uuid) -> Uuid {
+    Uuid::from_u64_pair(id.high, id.low)
 }
 
 /// An event as it stands in the log, in the form of the present schema versions.
@@ -43,8 +34,7 @@ pub(crate) struct PresentEvent<'e> {
     pub event_type: Cow<'e, str>,
     pub schema_version: u32,
     pub data: Cow<'e, str>,
-    actor: IdText,
-    id: IdText,
+    actor: Uuid,
     occurred_at: Timestamp,
 }
 
@@ -63,8 +53,7 @@ impl<'e> PresentEvent<'e> {
             event_type: Cow::Borrowed(&source.event_type),
             schema_version: source.schema_version,
             data: Cow::Borrowed(&source.data),
-            actor: IdText::new(head.actor),
-            id: IdText::new(source.stream.id),
+            actor: head.actor,
             occurred_at: head.occurred_at,
         })
     }
@@ -83,13 +72,13 @@ impl<'e> PresentEvent<'e> {
         types::Event {
             position: self.source.position,
             aggregate: &self.source.stream.aggregate,
-            id: self.id.as_str(),
+            id: uuid(self.source.stream.id),
             version: self.source.version,
             type_: &self.event_type,
             schema_version: self.schema_version,
             data: self.data.as_bytes(),
             occurred_at: self.occurred_at.micros(),
-            actor: self.actor.as_str(),
+            actor: uuid(self.actor),
         }
     }
 }
@@ -104,16 +93,14 @@ struct MetadataHead {
 /// The parts of a context that must live as long as the guest's view of it.
 pub(crate) struct ContextParts<'a> {
     pub now: Timestamp,
-    pub seed: (u64, u64),
+    seed: (u64, u64),
     pub principal: &'a Principal,
-    pub permissions: Permissions,
-    pub command_id: &'a str,
-    pub correlation_id: &'a str,
-    pub causation_id: Option<&'a str>,
-    id: IdText,
-    on_behalf_of: Option<IdText>,
+    on_behalf_of: Option<Uuid>,
+    permissions: Permissions,
+    command_id: Uuid,
+    correlation_id: Option<&'a str>,
+    causation_id: Option<&'a str>,
     groups: Vec<&'a str>,
-    scopes: Vec<&'a str>,
 }
 
 impl<'a> ContextParts<'a> {
@@ -124,22 +111,20 @@ impl<'a> ContextParts<'a> {
         principal: &'a Principal,
         on_behalf_of: Option<Uuid>,
         permissions: Permissions,
-        command_id: &'a str,
-        correlation_id: &'a str,
+        command_id: Uuid,
+        correlation_id: Option<&'a str>,
         causation_id: Option<&'a str>,
     ) -> Self {
         Self {
             now,
             seed,
             principal,
+            on_behalf_of,
             permissions,
             command_id,
             correlation_id,
             causation_id,
-            id: IdText::new(principal.id),
-            on_behalf_of: on_behalf_of.map(IdText::new),
             groups: principal.groups.iter().map(String::as_str).collect(),
-            scopes: principal.scopes.iter().map(String::as_str).collect(),
         }
     }
 
@@ -148,10 +133,10 @@ impl<'a> ContextParts<'a> {
             now: self.now.micros(),
             seed: self.seed,
             tenant: &self.principal.tenant,
-            principal: types::Principal { id: self.id.as_str(), groups: &self.groups, scopes: &self.scopes },
-            on_behalf_of: self.on_behalf_of.as_ref().map(IdText::as_str),
+            principal: types::Principal { id: uuid(self.principal.id), groups: &self.groups },
+            on_behalf_of: self.on_behalf_of.map(uuid),
             permissions: permissions(self.permissions),
-            command_id: self.command_id,
+            command_id: uuid(self.command_id),
             correlation_id: self.correlation_id,
             causation_id: self.causation_id,
         }
@@ -186,14 +171,14 @@ fn permissions_of(set: types::Permissions) -> Permissions {
         .fold(Permissions::NONE, |sum, (_, ours)| sum.union(ours.into()))
 }
 
-/// UTF-8 text that is one JSON document.
+/// UTF-8 text that is one JSON document, in a form that fits into a line and there between other things.
 fn json_text(bytes: Vec<u8>, what: &str) -> Result<String, Fault> {
     let text = String::from_utf8(bytes).map_err(|_| Fault::bad_output(format!("{what} is not UTF-8")))?;
     serde_json::from_str::<serde::de::IgnoredAny>(&text)
         .map_err(|error| Fault::bad_output(format!("{what} is not JSON: {error}")))?;
-    // An event has to fit into a line.
+    let padded = text.trim_ascii().len() < text.len();
     let broken = text.bytes().any(|byte| matches!(byte, b'\n' | b'\r'));
-    Ok(if broken { line::compact(&text) } else { text })
+    Ok(if padded || broken { line::compact(&text) } else { text })
 }
 
 pub(crate) fn raw_json(bytes: Vec<u8>, what: &str) -> Result<Box<RawValue>, Fault> {
@@ -201,11 +186,15 @@ pub(crate) fn raw_json(bytes: Vec<u8>, what: &str) -> Result<Box<RawValue>, Faul
     RawValue::from_string(text).map_err(|error| Fault::bad_output(format!("{what} is not JSON: {error}")))
 }
 
-/// An event that the guest made; its type and schema version must be the manifest's present ones.
-pub(crate) fn new_event(component: &Component, event: types::NewEvent) -> Result<NewEvent, Fault> {
+/// An event that the guest made. Its type is one that is known (by its name, with the present schema version), its schema
+/// version is the present one.
+pub(crate) fn new_event<'a>(
+    known: impl FnOnce(&str) -> Option<(&'a Name, u32)>,
+    event: types::NewEvent,
+) -> Result<NewEvent, Fault> {
     let types::NewEvent { type_, schema_version, data } = event;
-    let Some((event_type, present)) = component.event_type(&type_) else {
-        return Err(Fault::bad_output(format!("the manifest has no event `{type_}`")));
+    let Some((event_type, present)) = known(&type_) else {
+        return Err(Fault::bad_output(format!("the manifest has no event `{type_}` here")));
     };
     if present != schema_version {
         let message = format!("`{type_}` has schema version {present}, not {schema_version}");
@@ -214,33 +203,52 @@ pub(crate) fn new_event(component: &Component, event: types::NewEvent) -> Result
     Ok(NewEvent { event_type: event_type.clone(), schema_version, data: json_text(data, &type_)? })
 }
 
-pub(crate) fn stream_ref(component: &Component, aggregate: &str, id: &str) -> Result<StreamRef, Fault> {
-    let id = parse_id(id).ok_or_else(|| Fault::bad_output(format!("`{id}` is not a lowercase UUID")))?;
-    let aggregate = component.aggregate_name(aggregate).cloned().unwrap_or_else(|| Name::from(aggregate));
-    Ok(StreamRef { aggregate, id })
+pub(crate) fn stream_ref(component: &Component, stream: types::StreamRefResult) -> StreamRef {
+    let aggregate = component.aggregate_name(&stream.aggregate).cloned();
+    StreamRef { aggregate: aggregate.unwrap_or_else(|| Name::from(stream.aggregate)), id: id(stream.id) }
 }
 
-pub(crate) fn access(component: &Component, access: aggregates::Access) -> Result<Access, Fault> {
-    let parent =
-        access.parent.map(|parent| stream_ref(component, &parent.aggregate, &parent.id)).transpose()?;
+pub(crate) fn stream_param<'a>(aggregate: &'a str, id: Uuid) -> types::StreamRefParam<'a> {
+    types::StreamRefParam { aggregate, id: uuid(id) }
+}
+
+/// Who may do what; `None` where the aggregate is nobody's.
+pub(crate) fn access(component: &Component, access: aggregates::Access) -> Option<Access> {
     let entries = access.entries.into_iter().map(|entry| {
         let subject = match entry.subject {
-            aggregates::Subject::User(id) => Subject::User(user(&id)?),
+            aggregates::Subject::User(user) => Subject::User(id(user)),
             aggregates::Subject::Group(name) => Subject::Group(name),
             aggregates::Subject::Everyone => Subject::Everyone,
         };
-        Ok(AccessEntry { subject, permissions: permissions_of(entry.permissions) })
+        AccessEntry { subject, permissions: permissions_of(entry.permissions) }
     });
-    Ok(Access {
-        owner: access.owner.as_deref().map(user).transpose()?,
-        parent,
+    let access = Access {
+        owner: access.owner.map(id),
+        parent: access.parent.map(|parent| stream_ref(component, parent)),
         inherits: access.inherits,
-        entries: entries.collect::<Result<_, Fault>>()?,
-    })
+        entries: entries.collect(),
+    };
+    let is_nobodys = access.owner.is_none() && access.parent.is_none() && access.entries.is_empty();
+    (!is_nobodys).then_some(access)
 }
 
-fn user(id: &str) -> Result<Uuid, Fault> {
-    parse_id(id).ok_or_else(|| Fault::bad_output(format!("the user `{id}` is not a lowercase UUID")))
+/// Claims in a form that can be compared.
+pub(crate) fn claims(mut claims: Vec<String>) -> Vec<String> {
+    claims.sort_unstable();
+    claims.dedup();
+    claims
+}
+
+/// What is another than it was.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Changes {
+    pub access: Option<Option<Access>>,
+    /// In a form that can be compared.
+    pub claims: Option<Vec<String>>,
+}
+
+pub(crate) fn changed(component: &Component, changes: aggregates::Changes) -> Changes {
+    Changes { access: changes.access.map(|new| access(component, new)), claims: changes.claims.map(claims) }
 }
 
 pub(crate) fn rejection(rejection: types::Rejection) -> Rejection {
@@ -337,4 +345,21 @@ pub(crate) fn with_rows<T>(answers: &[Rows], call: impl FnOnce(&[types::Rows<'_>
         cells.iter().map(|rows| rows.iter().map(Vec::as_slice).collect()).collect();
     let answers: Vec<types::Rows<'_>> = rows.iter().map(|rows| types::Rows { rows }).collect();
     call(&answers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_fits_into_a_line_and_between_other_things() {
+        let text = |data: &str| json_text(data.as_bytes().to_vec(), "it").map_err(|fault| fault.kind);
+        let same = r#"{"a": "b\n ", "c":1.50}"#;
+        assert_eq!(text(same), Ok(same.to_owned()));
+        for padded in [" {\"a\":1}", "{\"a\":1} ", "\t{\"a\": 1}", "{\"a\":\n1}", "{\"a\":1}\r\n"] {
+            assert_eq!(text(padded), Ok("{\"a\":1}".to_owned()), "{padded:?}");
+        }
+        assert_eq!(text("{} {}"), Err(FaultKind::BadOutput));
+        assert_eq!(text(" "), Err(FaultKind::BadOutput));
+    }
 }

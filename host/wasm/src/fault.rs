@@ -30,6 +30,8 @@ pub enum FaultKind {
     BadOutput,
     /// It decided differently when it was asked again.
     Nondeterministic,
+    /// What it decided leads to another state when its events come back from the log.
+    StateMismatch,
 }
 
 impl FaultKind {
@@ -42,6 +44,7 @@ impl FaultKind {
             Self::Guest => "guest",
             Self::BadOutput => "bad-output",
             Self::Nondeterministic => "nondeterministic",
+            Self::StateMismatch => "state-mismatch",
         }
     }
 }
@@ -56,6 +59,7 @@ impl Fault {
             FaultKind::Guest => "it could not go on",
             FaultKind::BadOutput => "its answer breaks the contract",
             FaultKind::Nondeterministic => "it decided differently when it was asked again",
+            FaultKind::StateMismatch => "its events do not lead to the state that it keeps",
         }
     }
 

@@ -100,7 +100,7 @@ impl Guest {
     pub fn restore(
         &mut self,
         aggregate: &str,
-        id: &str,
+        id: types::Uuid,
         snapshot: Option<aggregates::Snapshot<'_>>,
     ) -> Result<ResourceAny, Fault> {
         let time = if snapshot.is_some() { self.times.load } else { self.times.decision };
@@ -110,18 +110,22 @@ impl Guest {
         result.map_err(|fault| own_words(&fault))
     }
 
-    /// Applies what was just decided.
+    /// Applies what was decided elsewhere.
     pub fn apply(
         &mut self,
         aggregate: ResourceAny,
         events: &[types::Event<'_>],
-    ) -> Result<aggregates::Touched, Fault> {
+    ) -> Result<aggregates::Changes, Fault> {
         self.apply_within(self.times.decision, aggregate, events)
     }
 
     /// Folds a page of history.
-    pub fn fold(&mut self, aggregate: ResourceAny, events: &[types::Event<'_>]) -> Result<(), Fault> {
-        self.apply_within(self.times.load, aggregate, events).map(drop)
+    pub fn fold(
+        &mut self,
+        aggregate: ResourceAny,
+        events: &[types::Event<'_>],
+    ) -> Result<aggregates::Changes, Fault> {
+        self.apply_within(self.times.load, aggregate, events)
     }
 
     fn apply_within(
@@ -129,14 +133,15 @@ impl Guest {
         time: Duration,
         aggregate: ResourceAny,
         events: &[types::Event<'_>],
-    ) -> Result<aggregates::Touched, Fault> {
+    ) -> Result<aggregates::Changes, Fault> {
         let result = self.call(time, |plugin, store| {
             plugin.cairn_plugin_aggregates().aggregate().call_apply(store, aggregate, events)
         })?;
         result.map_err(|fault| own_words(&fault))
     }
 
-    pub fn handle(
+    /// Decides, and applies what was decided.
+    pub fn decide(
         &mut self,
         aggregate: ResourceAny,
         context: types::Context<'_>,
@@ -146,7 +151,7 @@ impl Guest {
     ) -> Result<aggregates::Outcome, Fault> {
         let result = self.call(self.times.decision, |plugin, store| {
             let exports = plugin.cairn_plugin_aggregates().aggregate();
-            exports.call_handle(store, aggregate, context, command, payload, answers)
+            exports.call_decide(store, aggregate, context, command, payload, answers)
         })?;
         result.map_err(|fault| own_words(&fault))
     }
@@ -163,7 +168,7 @@ impl Guest {
         })
     }
 
-    pub fn access(&mut self, aggregate: ResourceAny) -> Result<Option<aggregates::Access>, Fault> {
+    pub fn access(&mut self, aggregate: ResourceAny) -> Result<aggregates::Access, Fault> {
         self.call(self.times.decision, |plugin, store| {
             plugin.cairn_plugin_aggregates().aggregate().call_access(store, aggregate)
         })

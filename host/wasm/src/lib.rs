@@ -37,7 +37,7 @@ pub use fault::{Fault, FaultKind};
 pub use limits::Limits;
 pub use manifest::ManifestError;
 pub use work::{
-    Accepted, Basis, CommandCall, Decided, Fetch, Fetched, Given, Host, Rejection, RejectionKind,
+    Accepted, Base, Basis, CommandCall, Decided, Fetch, Fetched, Given, Host, Rejection, RejectionKind,
     SnapshotDraft, Task, Ticket, Verdict, Work,
 };
 pub use workers::Workers;

@@ -57,6 +57,10 @@ pub struct Limits {
     pub hints: u64,
     /// The states among the hints.
     pub hint_bytes: u64,
+    /// The states, as the log last had them, of aggregates that other hosts change too.
+    pub base_bytes: u64,
+    /// After so long without use such a state is forgotten: by then a snapshot may be newer.
+    pub base_idle_s: u64,
 
     /// Threads that decide what faulted again and again.
     pub quarantine_threads: usize,
@@ -102,6 +106,8 @@ impl Default for Limits {
             watermark_bytes: 128 * MIB,
             hints: 100_000,
             hint_bytes: 64 << 20,
+            base_bytes: 64 << 20,
+            base_idle_s: 60,
             quarantine_threads: 2,
             quarantine_after: 2,
             quarantine_s: 300,

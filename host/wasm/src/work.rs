@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cairn_model::access::AccessRow;
+use cairn_model::chain::Hash;
 use cairn_model::{Access, Lineage, NewEvent, Permission, Principal, Read, StreamKey, Timestamp, Version};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -53,8 +54,8 @@ pub struct CommandCall {
     pub creates: bool,
     /// The command's id.
     pub command_id: Uuid,
-    /// See `cairn_model::Metadata`.
-    pub correlation_id: String,
+    /// See `cairn_model::Metadata`; `None` where it is the command's id.
+    pub correlation_id: Option<String>,
     /// See `cairn_model::Metadata`.
     pub causation_id: Option<String>,
     /// See `cairn_model::Metadata`.
@@ -189,20 +190,34 @@ pub enum RejectionKind {
     Rejected,
 }
 
+/// A stream as it once was in the log, kept by a worker: as good as a snapshot while the log still has that event.
+#[derive(Clone, Debug)]
+pub struct Base {
+    /// The version.
+    pub version: Version,
+    /// The hash of the event with this version, which tells of everything before it too.
+    pub hash: Hash,
+    /// The guest's own form of the state.
+    pub state: Bytes,
+}
+
 /// Something that a worker needs from the log. The host answers each with `Workers::fetched`.
 #[derive(Clone, Debug)]
 pub enum Fetch {
-    /// The stream's newest usable snapshot, which must not be newer than the stream, and the events after it. A creating command that was not refused before is
-    /// decided without asking (its stream is taken to be empty): the log checks that it is.
+    /// The stream's base if the log has its last event, else the newest usable snapshot, which must not be newer than the
+    /// stream, and the events after it. A creating command that was not refused before is decided without asking (its
+    /// stream is taken to be empty): the log checks that it is.
     History {
         /// The stream.
         stream: StreamKey,
         /// The form of snapshots that the component reads.
         state_version: u32,
         /// The digest of the component, for which alone a snapshot is good.
-        digest: cairn_model::chain::Hash,
+        digest: Hash,
         /// Whether to give all events and no snapshot: the guest could not read the snapshot.
         whole: bool,
+        /// What is known of the stream from before.
+        base: Option<Base>,
     },
     /// The access rows from this stream upwards along `parent`, whether or not grants are inherited.
     AccessChain(StreamKey),
@@ -213,7 +228,7 @@ pub enum Fetch {
 pub enum Fetched {
     /// To `History`.
     History {
-        /// Version and state.
+        /// Version and state, of the base or of a snapshot.
         snapshot: Option<(Version, Bytes)>,
         /// When the last event happened that the snapshot contains.
         snapshot_at: Option<Timestamp>,

@@ -69,8 +69,8 @@ pub trait AggregateRoot: Entity + Clone + Serialize + DeserializeOwned + JsonSch
     /// Folds an event into the state. It decides nothing and cannot fail: what happened, happened.
     fn apply(&mut self, event: &EventEnvelope<Self::Event>);
 
-    /// Who may do what with it. Without access it is nobody's: administrators and policies alone reach it. What all may
-    /// use has an entry for [`Subject::Everyone`].
+    /// Who may do what with it. Without access (or with an empty one) it is nobody's: administrators and policies alone
+    /// reach it. What all may use has an entry for [`Subject::Everyone`].
     fn access(&self) -> Option<Access> {
         None
     }
@@ -101,8 +101,8 @@ pub trait AggregateRoot: Entity + Clone + Serialize + DeserializeOwned + JsonSch
         self.root_mut().version = event.version;
     }
 
-    /// Folds an event that was just decided and remembers it as uncommitted.
-    fn record(&mut self, event: Self::Event, ctx: &Context) {
+    /// Folds an event that was just decided, as the next of its stream, and gives it back.
+    fn happen(&mut self, event: Self::Event, ctx: &Context) -> Self::Event {
         let envelope = EventEnvelope {
             position: 0,
             stream: StreamRef::of::<Self>(self.id()),
@@ -112,7 +112,13 @@ pub trait AggregateRoot: Entity + Clone + Serialize + DeserializeOwned + JsonSch
             event,
         };
         self.replay(&envelope);
-        self.root_mut().uncommitted.push(envelope.event);
+        envelope.event
+    }
+
+    /// Folds an event that was just decided and remembers it as uncommitted.
+    fn record(&mut self, event: Self::Event, ctx: &Context) {
+        let event = self.happen(event, ctx);
+        self.root_mut().uncommitted.push(event);
     }
 }
 

@@ -16,7 +16,7 @@ pub trait Handles: AggregateRoot {
     const COMMANDS: &'static [CommandEntry<Self>];
 }
 
-/// What a handler came to, in the form of the log.
+/// What a decision came to, in the form of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HandleOutcome {
     /// The events, in order.
@@ -36,7 +36,7 @@ pub struct CommandEntry<A> {
     pub(crate) internal: bool,
     pub(crate) schema: fn() -> Schema,
     pub(crate) result_schema: fn() -> Schema,
-    handle: fn(&A, &[u8], &Context) -> Result<HandleOutcome, Error>,
+    decide: fn(&mut A, &[u8], &Context) -> Result<HandleOutcome, Error>,
 }
 
 impl<A> CommandEntry<A> {
@@ -54,13 +54,13 @@ impl<A> CommandEntry<A> {
             internal: C::INTERNAL,
             schema: || schema_for!(C),
             result_schema: || schema_for!(C::Response),
-            handle: handle::<A, C>,
+            decide: decide::<A, C>,
         }
     }
 }
 
-fn handle<A: CommandHandler<C>, C: Command>(
-    state: &A,
+fn decide<A: CommandHandler<C>, C: Command>(
+    state: &mut A,
     payload: &[u8],
     ctx: &Context,
 ) -> Result<HandleOutcome, Error> {
@@ -72,7 +72,7 @@ fn handle<A: CommandHandler<C>, C: Command>(
     let result = serde_json::to_vec(&decision.result).map_err(Fault::from)?;
     let mut events = Vec::with_capacity(decision.events.len());
     for event in decision.events {
-        events.push(event.encode()?);
+        events.push(state.happen(event, ctx).encode()?);
     }
     Ok(HandleOutcome { events, result })
 }
@@ -85,11 +85,12 @@ pub trait ErasedAggregate {
     /// When one cannot be read or is out of order; the events before it are folded.
     fn apply(&mut self, events: &[RecordedEvent]) -> Result<(), Fault>;
 
-    /// Decides on a command.
+    /// Decides on a command, and folds the events that follow from it.
     ///
     /// # Errors
-    /// Everything that a handler may answer, and a fault for a command that nobody declared.
-    fn handle(&self, command: &str, payload: &[u8], ctx: &Context) -> Result<HandleOutcome, Error>;
+    /// Everything that a handler may answer, and a fault for a command that nobody declared. Only after a fault is the
+    /// state another one than before.
+    fn decide(&mut self, command: &str, payload: &[u8], ctx: &Context) -> Result<HandleOutcome, Error>;
 
     /// The state as JSON, in the form that restores it.
     ///
@@ -100,8 +101,8 @@ pub trait ErasedAggregate {
     /// How many events were folded.
     fn version(&self) -> u64;
 
-    /// Who may do what; `None` before the first event.
-    fn access(&self) -> Option<Access>;
+    /// Who may do what; nobody anything before the first event.
+    fn access(&self) -> Access;
 
     /// The keys that it holds.
     fn claims(&self) -> Vec<String>;
@@ -123,12 +124,12 @@ impl<A: Handles> ErasedAggregate for A {
         Ok(())
     }
 
-    fn handle(&self, command: &str, payload: &[u8], ctx: &Context) -> Result<HandleOutcome, Error> {
+    fn decide(&mut self, command: &str, payload: &[u8], ctx: &Context) -> Result<HandleOutcome, Error> {
         let entry = A::COMMANDS
             .iter()
             .find(|entry| entry.name == command)
             .ok_or_else(|| Fault(format!("{} has no command `{command}`", A::NAME)))?;
-        (entry.handle)(self, payload, ctx)
+        (entry.decide)(self, payload, ctx)
     }
 
     fn snapshot(&self) -> Result<Vec<u8>, Fault> {
@@ -139,8 +140,11 @@ impl<A: Handles> ErasedAggregate for A {
         AggregateRoot::version(self)
     }
 
-    fn access(&self) -> Option<Access> {
-        if AggregateRoot::version(self) == 0 { None } else { AggregateRoot::access(self) }
+    fn access(&self) -> Access {
+        if AggregateRoot::version(self) == 0 {
+            return Access::default();
+        }
+        AggregateRoot::access(self).unwrap_or_default()
     }
 
     fn claims(&self) -> Vec<String> {
@@ -202,7 +206,7 @@ fn erase<A>(entry: &CommandEntry<A>) -> CommandEntry<Erased> {
         internal: entry.internal,
         schema: entry.schema,
         result_schema: entry.result_schema,
-        handle: |_, _, _| Err(Fault::new("an erased command cannot be handled").into()),
+        decide: |_, _, _| Err(Fault::new("an erased command cannot be decided").into()),
     }
 }
 

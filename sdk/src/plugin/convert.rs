@@ -13,20 +13,25 @@ use crate::shared::{
     Rows, StreamRef, Timestamp, Value,
 };
 
-pub(super) fn id(text: &str) -> Result<Uuid, Fault> {
-    Uuid::try_parse(text).map_err(|_| Fault(format!("`{text}` is no UUID")))
+pub(super) fn id(id: wit::Uuid) -> Uuid {
+    Uuid::from_u64_pair(id.high, id.low)
+}
+
+fn id_out(id: Uuid) -> wit::Uuid {
+    let (high, low) = id.as_u64_pair();
+    wit::Uuid { high, low }
 }
 
 pub(super) fn fault(fault: Fault) -> wit::Fault {
     wit::Fault { message: fault.0 }
 }
 
-pub(super) fn stream(stream: wit::StreamRef) -> Result<StreamRef, Fault> {
-    Ok(StreamRef { id: id(&stream.id)?, aggregate: stream.aggregate.into() })
+fn stream(stream: wit::StreamRef) -> StreamRef {
+    StreamRef { id: id(stream.id), aggregate: stream.aggregate.into() }
 }
 
-pub(super) fn stream_out(stream: StreamRef) -> wit::StreamRef {
-    wit::StreamRef { id: stream.id.to_string(), aggregate: stream.aggregate.into_owned() }
+fn stream_out(stream: StreamRef) -> wit::StreamRef {
+    wit::StreamRef { id: id_out(stream.id), aggregate: stream.aggregate.into_owned() }
 }
 
 pub(super) fn permissions(flags: wit::Permissions) -> Permissions {
@@ -53,17 +58,17 @@ pub(super) fn permissions_out(set: Permissions) -> wit::Permissions {
     })
 }
 
-pub(super) fn event(event: wit::Event) -> Result<RecordedEvent, Fault> {
-    Ok(RecordedEvent {
+pub(super) fn event(event: wit::Event) -> RecordedEvent {
+    RecordedEvent {
         position: event.position,
-        stream: StreamRef { id: id(&event.id)?, aggregate: event.aggregate.into() },
+        stream: StreamRef { id: id(event.id), aggregate: event.aggregate.into() },
         version: event.version,
         event_type: event.type_,
         schema_version: event.schema_version,
         data: event.data,
         occurred_at: Timestamp::from_micros(event.occurred_at),
-        actor: id(&event.actor)?,
-    })
+        actor: id(event.actor),
+    }
 }
 
 pub(super) fn encoded(event: EncodedEvent) -> wit::NewEvent {
@@ -79,33 +84,32 @@ pub(super) fn upcasted(event: PastEvent) -> Result<wit::NewEvent, Fault> {
     Ok(wit::NewEvent { type_: event.event_type, schema_version: event.schema_version, data })
 }
 
-pub(super) fn context(ctx: wit::Context, answers: Vec<NeedAnswer>) -> Result<Context, Fault> {
-    let principal =
-        Principal { id: id(&ctx.principal.id)?, groups: ctx.principal.groups, scopes: ctx.principal.scopes };
+pub(super) fn context(ctx: wit::Context, answers: Vec<NeedAnswer>) -> Context {
+    let principal = Principal { id: id(ctx.principal.id), groups: ctx.principal.groups };
     let parts = ContextParts {
         now: Timestamp::from_micros(ctx.now),
         seed: ctx.seed,
         tenant: ctx.tenant,
         principal,
-        on_behalf_of: ctx.on_behalf_of.as_deref().map(id).transpose()?,
+        on_behalf_of: ctx.on_behalf_of.map(id),
         permissions: permissions(ctx.permissions),
-        command_id: ctx.command_id,
+        command_id: id(ctx.command_id),
         correlation_id: ctx.correlation_id,
         causation_id: ctx.causation_id,
     };
-    Ok(Context::new(parts, answers))
+    Context::new(parts, answers)
 }
 
-pub(super) fn answer(answer: aggregates::Answer) -> Result<NeedAnswer, Fault> {
+pub(super) fn answer(answer: aggregates::Answer) -> NeedAnswer {
     match answer {
-        aggregates::Answer::Aggregate(loaded) => Ok(NeedAnswer::Aggregate(LoadedState {
-            stream: stream(loaded.stream)?,
+        aggregates::Answer::Aggregate(loaded) => NeedAnswer::Aggregate(LoadedState {
+            stream: stream(loaded.stream),
             version: loaded.version,
             state: loaded.state,
             permissions: permissions(loaded.permissions),
-        })),
+        }),
         aggregates::Answer::Ancestors(chain) => {
-            Ok(NeedAnswer::Ancestors(chain.into_iter().map(stream).collect::<Result<_, _>>()?))
+            NeedAnswer::Ancestors(chain.into_iter().map(stream).collect())
         }
     }
 }
@@ -117,21 +121,22 @@ pub(super) fn need(need: Need) -> aggregates::Need {
     }
 }
 
-pub(super) fn accepted(outcome: HandleOutcome) -> aggregates::Accepted {
-    aggregates::Accepted { events: outcome.events.into_iter().map(encoded).collect(), result: outcome.result }
+pub(super) fn accepted(outcome: HandleOutcome, changes: aggregates::Changes) -> aggregates::Accepted {
+    let events = outcome.events.into_iter().map(encoded).collect();
+    aggregates::Accepted { events, result: outcome.result, changes }
 }
 
 pub(super) fn access(access: Access) -> aggregates::Access {
     let entries = access.entries.into_iter().map(|entry| aggregates::AccessEntry {
         subject: match entry.subject {
-            Subject::User(id) => aggregates::Subject::User(id.to_string()),
+            Subject::User(id) => aggregates::Subject::User(id_out(id)),
             Subject::Group(name) => aggregates::Subject::Group(name),
             Subject::Everyone => aggregates::Subject::Everyone,
         },
         permissions: permissions_out(entry.permissions),
     });
     aggregates::Access {
-        owner: access.owner.map(|owner| owner.to_string()),
+        owner: access.owner.map(id_out),
         parent: access.parent.map(stream_out),
         inherits: access.inherits,
         entries: entries.collect(),

@@ -3,9 +3,13 @@
 use std::cell::RefCell;
 use std::marker::PhantomData;
 
+use uuid::Uuid;
+
 use super::aggregate::ErasedAggregate;
 use super::{Plugin, convert, describe, upcast};
-use crate::bindings::cairn::plugin::types::{Call, Context, Event, Fault as WitFault, NewEvent, Rows};
+use crate::bindings::cairn::plugin::types::{
+    Call, Context, Event, Fault as WitFault, NewEvent, Rows, Uuid as WitUuid,
+};
 use crate::bindings::exports::cairn::plugin::{
     aggregates, manifest, policies, projections, queries, upcasting,
 };
@@ -15,7 +19,7 @@ use crate::events::{RecordedEvent, Snapshot};
 use crate::shared::{Error, Fault, log};
 
 /// An aggregate that stays in the component between commands. What it was last seen to claim and to grant is kept, so
-/// that one computation for each [`aggregates::GuestAggregate::apply`] tells whether either has changed.
+/// that the host hears of either only when it is another.
 pub struct Resident<P> {
     live: RefCell<Live>,
     plugin: PhantomData<P>,
@@ -23,7 +27,7 @@ pub struct Resident<P> {
 
 struct Live {
     aggregate: Box<dyn ErasedAggregate>,
-    access: Option<Access>,
+    access: Access,
     claims: Vec<String>,
 }
 
@@ -35,7 +39,7 @@ impl<P> std::fmt::Debug for Resident<P> {
 
 fn restore<P: Plugin>(
     aggregate: &str,
-    id: &str,
+    id: Uuid,
     snapshot: Option<aggregates::Snapshot>,
 ) -> Result<Live, Fault> {
     let known = P::AGGREGATES
@@ -43,40 +47,38 @@ fn restore<P: Plugin>(
         .find(|known| known.name == aggregate)
         .ok_or_else(|| Fault(format!("there is no aggregate type `{aggregate}`")))?;
     let snapshot = snapshot.map(|taken| Snapshot { version: taken.version, state: taken.state });
-    let aggregate = known.restore(convert::id(id)?, snapshot)?;
+    let aggregate = known.restore(id, snapshot)?;
     let (access, claims) = (aggregate.access(), aggregate.claims());
     Ok(Live { aggregate, access, claims })
 }
 
 impl Live {
-    fn apply(&mut self, events: Vec<Event>) -> Result<aggregates::Touched, Fault> {
-        let events = events.into_iter().map(convert::event).collect::<Result<Vec<RecordedEvent>, Fault>>()?;
+    fn apply(&mut self, events: Vec<Event>) -> Result<aggregates::Changes, Fault> {
+        let events: Vec<RecordedEvent> = events.into_iter().map(convert::event).collect();
         self.aggregate.apply(&events)?;
-        let mut touched = aggregates::Touched::empty();
-        let access = self.aggregate.access();
-        if access != self.access {
-            self.access = access;
-            touched |= aggregates::Touched::ACCESS;
-        }
-        let claims = self.aggregate.claims();
-        if claims != self.claims {
-            self.claims = claims;
-            touched |= aggregates::Touched::CLAIMS;
-        }
-        Ok(touched)
+        Ok(self.changes())
     }
 
-    fn handle(
-        &self,
+    /// What is another than when this was last asked.
+    fn changes(&mut self) -> aggregates::Changes {
+        let (access, claims) = (self.aggregate.access(), self.aggregate.claims());
+        aggregates::Changes {
+            access: replace(&mut self.access, access).map(convert::access),
+            claims: replace(&mut self.claims, claims),
+        }
+    }
+
+    fn decide(
+        &mut self,
         ctx: Context,
         command: &str,
         payload: &[u8],
         answers: Vec<aggregates::Answer>,
     ) -> Result<aggregates::Outcome, Fault> {
-        let answers = answers.into_iter().map(convert::answer).collect::<Result<_, _>>()?;
-        let ctx = convert::context(ctx, answers)?;
-        match self.aggregate.handle(command, payload, &ctx) {
-            Ok(outcome) => Ok(aggregates::Outcome::Accepted(convert::accepted(outcome))),
+        let answers = answers.into_iter().map(convert::answer).collect();
+        let ctx = convert::context(ctx, answers);
+        match self.aggregate.decide(command, payload, &ctx) {
+            Ok(outcome) => Ok(aggregates::Outcome::Accepted(convert::accepted(outcome, self.changes()))),
             Err(Error::Rejected(no)) => Ok(aggregates::Outcome::Rejected(convert::rejection(no))),
             Err(Error::Needs(needs)) => {
                 Ok(aggregates::Outcome::Need(needs.into_iter().map(convert::need).collect()))
@@ -87,29 +89,38 @@ impl Live {
     }
 }
 
+/// Puts the new value in the place of the old one, and gives it if it is another.
+fn replace<T: Clone + PartialEq>(old: &mut T, new: T) -> Option<T> {
+    if *old == new {
+        return None;
+    }
+    *old = new;
+    Some(old.clone())
+}
+
 impl<P: Plugin> aggregates::GuestAggregate for Resident<P> {
     fn restore(
         aggregate: String,
-        id: String,
+        id: WitUuid,
         snapshot: Option<aggregates::Snapshot>,
     ) -> Result<aggregates::Aggregate, WitFault> {
         log::send_panics_to_log();
-        let live = restore::<P>(&aggregate, &id, snapshot).map_err(convert::fault)?;
+        let live = restore::<P>(&aggregate, convert::id(id), snapshot).map_err(convert::fault)?;
         Ok(aggregates::Aggregate::new(Self { live: RefCell::new(live), plugin: PhantomData }))
     }
 
-    fn apply(&self, events: Vec<Event>) -> Result<aggregates::Touched, WitFault> {
+    fn apply(&self, events: Vec<Event>) -> Result<aggregates::Changes, WitFault> {
         self.live.borrow_mut().apply(events).map_err(convert::fault)
     }
 
-    fn handle(
+    fn decide(
         &self,
         ctx: Context,
         command: String,
         payload: Vec<u8>,
         answers: Vec<aggregates::Answer>,
     ) -> Result<aggregates::Outcome, WitFault> {
-        self.live.borrow().handle(ctx, &command, &payload, answers).map_err(convert::fault)
+        self.live.borrow_mut().decide(ctx, &command, &payload, answers).map_err(convert::fault)
     }
 
     fn snapshot(&self) -> Vec<u8> {
@@ -125,8 +136,8 @@ impl<P: Plugin> aggregates::GuestAggregate for Resident<P> {
         exists.then(|| self.snapshot())
     }
 
-    fn access(&self) -> Option<aggregates::Access> {
-        self.live.borrow().access.clone().map(convert::access)
+    fn access(&self) -> aggregates::Access {
+        convert::access(self.live.borrow().access.clone())
     }
 
     fn claims(&self) -> Vec<String> {
@@ -150,7 +161,7 @@ impl<P: Plugin> upcasting::Guest for P {
         log::send_panics_to_log();
         let types: Vec<_> = P::AGGREGATES.iter().flat_map(|aggregate| (aggregate.event_types)()).collect();
         let one = |event| -> Result<Vec<NewEvent>, Fault> {
-            let present = upcast::upcast::<P>(&types, &convert::event(event)?)?;
+            let present = upcast::upcast::<P>(&types, &convert::event(event))?;
             present.into_iter().map(convert::upcasted).collect()
         };
         events.into_iter().map(one).collect::<Result<_, _>>().map_err(convert::fault)
@@ -164,7 +175,7 @@ impl<P: Plugin> projections::Guest for P {
         let one = |event| -> Result<Vec<projections::Change>, Fault> {
             let known = known.ok_or_else(|| Fault(format!("there is no projection `{projection}`")))?;
             let mut changes = Changes::default();
-            (known.project)(&convert::event(event)?, &mut changes)?;
+            (known.project)(&convert::event(event), &mut changes)?;
             Ok(changes.0.into_iter().map(convert::change).collect())
         };
         events.into_iter().map(|event| one(event).map_err(convert::fault)).collect()
@@ -185,7 +196,7 @@ fn query<P: Plugin>(
         .iter()
         .find(|known| known.name == query)
         .ok_or_else(|| Fault(format!("there is no query `{query}`")))?;
-    match (known.handle)(params, &convert::context(ctx, Vec::new())?, convert::rows(answers)) {
+    match (known.handle)(params, &convert::context(ctx, Vec::new()), convert::rows(answers)) {
         Ok(answer) => Ok(queries::QueryOutcome::Done(answer)),
         Err(Error::Reads(wanted)) => Ok(queries::QueryOutcome::Read(calls(wanted))),
         Err(Error::Rejected(no)) => Ok(queries::QueryOutcome::Rejected(convert::rejection(no))),
@@ -217,7 +228,7 @@ fn react<P: Plugin>(
         .iter()
         .find(|known| known.name == policy)
         .ok_or_else(|| Fault(format!("there is no policy `{policy}`")))?;
-    let (event, ctx) = (convert::event(event)?, convert::context(ctx, Vec::new())?);
+    let (event, ctx) = (convert::event(event), convert::context(ctx, Vec::new()));
     match (known.react)(&event, state, &ctx, convert::rows(answers)) {
         Ok(reaction) => Ok(policies::PolicyOutcome::Done(policies::Reaction {
             state: reaction.state,

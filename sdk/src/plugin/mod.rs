@@ -3,6 +3,7 @@
 //! Authors use [`crate::plugin!`] and nothing else of this module.
 
 mod aggregate;
+mod allocator;
 mod convert;
 mod describe;
 mod guest;

@@ -4,6 +4,7 @@
 //! answer yet and leaves with [`Error::Needs`]; the host fetches and calls again, and since the function is pure it
 //! asks the same questions in the same order, and now finds them answered.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 
 use serde::de::DeserializeOwned;
@@ -22,8 +23,6 @@ pub struct Principal {
     pub id: Uuid,
     /// The groups it belongs to.
     pub groups: Vec<String>,
-    /// What it may ask of the host.
-    pub scopes: Vec<String>,
 }
 
 /// Something that a decision depends on and does not have.
@@ -101,11 +100,11 @@ pub struct ContextParts {
     pub on_behalf_of: Option<Uuid>,
     /// What the principal may do with the aggregate that is called.
     pub permissions: Permissions,
-    /// The command's id; for a query the request's, for a policy the event's position.
-    pub command_id: String,
-    /// One for everything that follows from one request.
-    pub correlation_id: String,
-    /// What directly led to the call.
+    /// The command's id; for a query the request's, for a policy one that its reaction to this event always has.
+    pub command_id: Uuid,
+    /// One for everything that follows from one request; `None` where that is the command's id.
+    pub correlation_id: Option<String>,
+    /// What directly led to the call: the position of an event.
     pub causation_id: Option<String>,
 }
 
@@ -160,17 +159,21 @@ impl Context {
         self.parts.permissions
     }
 
-    /// The command's id.
-    pub fn command_id(&self) -> &str {
-        &self.parts.command_id
+    /// The command's id; for a query the request's, for a policy one that its reaction to this event always has.
+    pub const fn command_id(&self) -> Uuid {
+        self.parts.command_id
     }
 
-    /// One for everything that follows from one request.
-    pub fn correlation_id(&self) -> &str {
-        &self.parts.correlation_id
+    /// One for everything that follows from one request: the id of the command that began it, unless the log came from
+    /// elsewhere.
+    pub fn correlation_id(&self) -> Cow<'_, str> {
+        match &self.parts.correlation_id {
+            Some(id) => Cow::Borrowed(id),
+            None => Cow::Owned(self.parts.command_id.to_string()),
+        }
     }
 
-    /// What directly led to this call.
+    /// What directly led to this call: the position of an event, where one did.
     pub fn causation_id(&self) -> Option<&str> {
         self.parts.causation_id.as_deref()
     }

@@ -59,8 +59,9 @@
 //! # }
 //! ```
 //!
-//! Every `when` also checks, without being asked, that the decision is the same when it is made again, and that a
-//! snapshot taken anywhere with the events after it folds to the same state as all events do.
+//! Every `when` also checks, without being asked, that the decision is the same when it is made again, that its events
+//! lead to the same state when they come back from the log, and that a snapshot taken anywhere with the events after it
+//! folds to the same state as all events do.
 
 mod read_side;
 mod repository;
@@ -104,13 +105,13 @@ pub(crate) fn parts(principal: Principal) -> ContextParts {
         principal,
         on_behalf_of: None,
         permissions: Permissions::ALL,
-        command_id: COMMAND_ID.to_string(),
-        correlation_id: "test".to_owned(),
+        command_id: COMMAND_ID,
+        correlation_id: None,
         causation_id: None,
     }
 }
 
-/// A principal with this id, without groups and scopes.
+/// A principal with this id, without groups.
 pub const fn principal(id: Uuid) -> Principal {
-    Principal { id, groups: Vec::new(), scopes: Vec::new() }
+    Principal { id, groups: Vec::new() }
 }

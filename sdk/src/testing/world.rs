@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::NOW;
+use super::{NOW, user};
 use crate::domain::{Access, Permissions, Subject};
 use crate::events::{DomainEvent, RecordedEvent};
 use crate::plugin::{ErasedAggregate, Handles};
@@ -13,8 +13,8 @@ use crate::shared::{LoadedState, Need, NeedAnswer, Principal, StreamRef, Timesta
 /// The longest chain of parents.
 const CHAIN_LIMIT: usize = 1000;
 
-/// The scope of the host's own hands, which access lists do not bind.
-pub(super) const INTERNAL_SCOPE: &str = "internal";
+/// As whom policies act: access lists do not bind it.
+pub(super) const POLICY: Uuid = user(0);
 
 struct Stream {
     events: Vec<RecordedEvent>,
@@ -67,12 +67,12 @@ impl World {
 
     /// What the principal may do with the aggregate: its own grants and, where they are inherited, those above it.
     pub fn permissions(&self, principal: &Principal, stream: &StreamRef) -> Permissions {
-        if principal.scopes.iter().any(|scope| scope == INTERNAL_SCOPE) {
+        if principal.id == POLICY {
             return Permissions::ALL;
         }
         let mut sum = Permissions::NONE;
         for link in self.chain(stream) {
-            let Some(access) = self.aggregate(&link).and_then(ErasedAggregate::access) else {
+            let Some(access) = self.aggregate(&link).map(ErasedAggregate::access) else {
                 break;
             };
             sum = sum.union(granted_here(&access, principal));
@@ -86,7 +86,7 @@ impl World {
     /// The aggregate and everything above it.
     fn chain(&self, stream: &StreamRef) -> Vec<StreamRef> {
         let mut chain = vec![stream.clone()];
-        while let Some(parent) = chain.last().and_then(|last| self.aggregate(last)?.access()?.parent) {
+        while let Some(parent) = chain.last().and_then(|last| self.aggregate(last)?.access().parent) {
             if chain.len() == CHAIN_LIMIT {
                 break;
             }

@@ -292,7 +292,7 @@ fn append_of(
         on_behalf_of: call.on_behalf_of,
         tenant: work.stream.tenant.clone(),
         command_id: call.command_id,
-        correlation_id: call.correlation_id.clone(),
+        correlation_id: call.correlation_id.clone().unwrap_or_else(|| call.command_id.to_string()),
         causation_id: call.causation_id.clone(),
         causation_depth: origin.depth,
         trace_id: origin.trace_id.clone(),

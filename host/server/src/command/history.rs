@@ -21,7 +21,13 @@ const BY_ITSELF: Validity<'_> = Validity::At(0);
 /// Reads what a worker asked for.
 pub async fn read(store: &Store, cache: &Cache, fetch: Fetch) -> Result<Fetched, Error> {
     match fetch {
-        Fetch::History { stream, state_version, digest, whole } => {
+        Fetch::History { stream, state_version, digest, whole, base } => {
+            if let Some(base) = base
+                && let Some((last, events)) = after_snapshot(store, &stream, base.version).await?
+                && last.hash == base.hash
+            {
+                return Ok(fetched((base.version, base.state), &last, events));
+            }
             if !whole {
                 let key = key(&stream, state_version, digest);
                 if let Some(history) = from_cache(store, cache, &stream, &key).await? {

@@ -165,7 +165,6 @@ impl Commands {
         let stream =
             StreamKey { tenant: request.principal.tenant.clone(), aggregate: entry.aggregate.clone(), id };
         let spec = &entry.command.spec;
-        let correlation_id = request.cause.correlation_id.unwrap_or_else(|| command_id.to_string());
         let task = Task::Command(CommandCall {
             command: spec.name.clone(),
             payload,
@@ -173,7 +172,7 @@ impl Commands {
             permission: spec.permission,
             creates: spec.creates,
             command_id,
-            correlation_id,
+            correlation_id: request.cause.correlation_id,
             causation_id: request.cause.causation_id,
             on_behalf_of: request.cause.on_behalf_of,
             given: None,

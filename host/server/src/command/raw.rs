@@ -101,7 +101,7 @@ impl Commands {
             permission: None,
             creates: false,
             command_id,
-            correlation_id: command_id.to_string(),
+            correlation_id: None,
             causation_id: None,
             on_behalf_of: None,
             given: Some(Given { events: events.into(), occurred_at: body.occurred_at }),

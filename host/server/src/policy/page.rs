@@ -85,14 +85,15 @@ impl<'a> Page<'a> {
     /// What the guest sees of its surroundings: the same whenever it is asked about this event.
     fn context(&self, event: &RecordedEvent, metadata: &Metadata) -> GuestContext {
         let position = event.position.to_string();
+        let command_id = ids::derived_id(&["reaction", &self.policy.key, &position]);
         GuestContext {
             now: event.recorded_at,
-            seed: ids::seed(ids::derived_id(&["reaction", &self.policy.key, &position])),
+            seed: ids::seed(command_id),
             principal: Arc::new(self.policy.principal(&metadata.tenant)),
             on_behalf_of: Some(metadata.on_behalf_of.unwrap_or(metadata.actor)),
             permissions: Permissions::ALL,
-            command_id: position.clone(),
-            correlation_id: metadata.correlation_id.clone(),
+            command_id,
+            correlation_id: Some(metadata.correlation_id.clone()),
             causation_id: Some(position),
         }
     }

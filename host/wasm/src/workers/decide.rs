@@ -1,20 +1,18 @@
 //! The decision itself: what the host checks, what the guest says, and what its yes does to the resident aggregate.
 
-use std::sync::Arc;
-
 use cairn_model::access::AccessRow;
-use cairn_model::{NewEvent, Permission, Permissions, Version, ids};
+use cairn_model::{Permission, Permissions, StreamKey, Version, ids};
 
 use super::PeekError;
 use super::apply::Made;
 use super::desk::Desk;
-use super::housing::NoPlace;
-use super::question::{Question, are_equal};
+use super::housing::gone;
+use super::question::{Question, aggregate_of};
 use super::slot::{Current, Need, Slot};
 use crate::bindings::exports::cairn::plugin::aggregates;
 use crate::component::Component;
-use crate::convert::{self, ContextParts, IdText};
-use crate::fault::{Fault, FaultKind};
+use crate::convert::{self, ContextParts};
+use crate::fault::Fault;
 use crate::work::{CommandCall, Host, Task, Verdict};
 
 /// A verdict and what follows from it.
@@ -52,7 +50,6 @@ impl<H: Host> Desk<H> {
         slot: &mut Slot<H::Caller>,
         current: &mut Current<H::Caller>,
     ) -> Result<Option<Ruling>, Fault> {
-        let gone = || Fault::new(FaultKind::Trap, "the instance is gone");
         let version = slot.resident.as_ref().ok_or_else(gone)?.version;
         let permissions = current.permissions.unwrap_or(Permissions::NONE);
         let Task::Command(call) = &current.work.task else {
@@ -66,7 +63,6 @@ impl<H: Host> Desk<H> {
         }
         let now = self.shared.clock.now().max(slot.last_now);
         slot.last_now = now;
-        let command_id = IdText::new(call.command_id);
         let question = Question {
             call,
             context: ContextParts::new(
@@ -75,18 +71,25 @@ impl<H: Host> Desk<H> {
                 &current.work.principal,
                 call.on_behalf_of,
                 permissions,
-                command_id.as_str(),
-                &call.correlation_id,
+                call.command_id,
+                call.correlation_id.as_deref(),
                 call.causation_id.as_deref(),
             ),
             answers: &current.answers,
         };
+        let component = &current.work.component;
+        let sample = self.begin_sample(slot)?;
         let resident = slot.resident.as_ref().ok_or_else(gone)?;
         let house = self.housing.get(resident.house).ok_or_else(gone)?;
         let outcome = question.ask(&mut house.guest, resident.handle)?;
         match outcome {
             aggregates::Outcome::Accepted(accepted) => {
-                self.accept(slot, &current.work.component, &question, accepted).map(Some)
+                let made = self.made(&slot.stream, component, &question, accepted)?;
+                if let Some(sample) = sample {
+                    self.check_sample(slot, component, &question, sample, &made)?;
+                }
+                self.accepted += 1;
+                self.take(slot, component, made).map(Some)
             }
             aggregates::Outcome::Rejected(rejection) => {
                 Ok(Some(Ruling::on(version, Verdict::Rejected(convert::rejection(rejection)))))
@@ -129,79 +132,41 @@ impl<H: Host> Desk<H> {
         }
         let component = &current.work.component;
         let need = |need| match need {
-            aggregates::Need::Aggregate(it) => {
-                convert::stream_ref(component, &it.aggregate, &it.id).map(Need::Aggregate)
-            }
-            aggregates::Need::Ancestors(it) => {
-                convert::stream_ref(component, &it.aggregate, &it.id).map(Need::Ancestors)
-            }
+            aggregates::Need::Aggregate(stream) => Need::Aggregate(convert::stream_ref(component, stream)),
+            aggregates::Need::Ancestors(stream) => Need::Ancestors(convert::stream_ref(component, stream)),
         };
-        needs.into_iter().map(need).collect()
+        Ok(needs.into_iter().map(need).collect())
     }
 
-    /// Takes a guest's yes.
-    fn accept(
-        &mut self,
-        slot: &mut Slot<H::Caller>,
-        component: &Arc<Component>,
+    /// What a guest's yes comes to, if it keeps to the contract.
+    pub fn made(
+        &self,
+        stream: &StreamKey,
+        component: &Component,
         question: &Question<'_>,
         accepted: aggregates::Accepted,
-    ) -> Result<Ruling, Fault> {
-        self.accepted += 1;
-        let sample = self.shared.limits.sample_every;
-        if sample > 0 && self.accepted.is_multiple_of(sample) {
-            self.repeat(slot, component, question, &accepted)?;
-        }
-        let limits = self.shared.limits;
-        let bytes =
-            accepted.result.len() + accepted.events.iter().map(|event| event.data.len()).sum::<usize>();
-        if accepted.events.len() > limits.decision_events || bytes > limits.decision_bytes {
-            let message =
-                format!("{} events with {bytes} bytes are too much for a decision", accepted.events.len());
+    ) -> Result<Made, Fault> {
+        let aggregates::Accepted { events, result, changes } = accepted;
+        let limits = &self.shared.limits;
+        let bytes = result.len() + events.iter().map(|event| event.data.len()).sum::<usize>();
+        if events.len() > limits.decision_events || bytes > limits.decision_bytes {
+            let message = format!("{} events with {bytes} bytes are too much for a decision", events.len());
             return Err(Fault::bad_output(message));
         }
-        let events: Vec<NewEvent> = accepted
-            .events
-            .into_iter()
-            .map(|event| convert::new_event(component, event))
-            .collect::<Result<_, _>>()?;
-        let made = Made {
-            events,
-            result: convert::raw_json(accepted.result, "the result")?,
-            now: question.context.now,
-            actor: question.context.principal.id,
-        };
-        self.take_events(slot, component, made)
-    }
-
-    /// Asks a fresh instance the same and compares: a guest that is a pure function says the same.
-    fn repeat(
-        &mut self,
-        slot: &Slot<H::Caller>,
-        component: &Arc<Component>,
-        question: &Question<'_>,
-        first: &aggregates::Accepted,
-    ) -> Result<(), Fault> {
-        let Some(resident) = &slot.resident else { return Ok(()) };
-        let Some(house) = self.housing.get(resident.house) else { return Ok(()) };
-        let state = if resident.version > 0 { Some(house.guest.snapshot(resident.handle)?) } else { None };
-        // The instance that is compared must not be retired to make room: then there is no sample this time.
-        let mut guest = match self.housing.spare(component) {
-            Ok(guest) => guest,
-            Err(NoPlace::Full) => return Ok(()),
-            Err(NoPlace::Fault(fault)) => return Err(fault),
-        };
-        let snapshot =
-            state.as_deref().map(|state| aggregates::Snapshot { version: resident.version, state });
-        let handle = guest.restore(&slot.stream.aggregate, slot.id.as_str(), snapshot)?;
-        let second = question.ask(&mut guest, handle)?;
-        match second {
-            aggregates::Outcome::Accepted(second) if are_equal(first, &second) => Ok(()),
-            _ => Err(Fault::new(
-                FaultKind::Nondeterministic,
-                format!("`{}` gave another result in a fresh instance", question.call.command),
-            )),
+        if events.is_empty() && (changes.access.is_some() || changes.claims.is_some()) {
+            return Err(Fault::bad_output("it changed its access or its claims without an event"));
         }
+        let aggregate = aggregate_of(component, stream)?;
+        let known = |name: &str| aggregate.event(name).map(|event| (&event.name, event.schema_version));
+        Ok(Made {
+            events: events
+                .into_iter()
+                .map(|event| convert::new_event(known, event))
+                .collect::<Result<_, _>>()?,
+            result: convert::raw_json(result, "the result")?,
+            now: question.context.now,
+            changes: convert::changed(component, changes),
+        })
     }
 }
 
@@ -241,7 +206,7 @@ mod tests {
             permission,
             creates,
             command_id: Uuid::nil(),
-            correlation_id: String::new(),
+            correlation_id: None,
             causation_id: None,
             on_behalf_of: None,
             given: None,

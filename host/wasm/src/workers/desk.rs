@@ -217,6 +217,7 @@ impl<H: Host> Desk<H> {
             slot.peeks.push(peek);
             return;
         }
+        slot.contended |= peek.fresh;
         if peek.fresh || !self.is_usable(slot, &peek.component) {
             self.drop_resident(slot);
             let component = peek.component.clone();

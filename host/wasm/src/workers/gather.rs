@@ -4,12 +4,11 @@
 use std::sync::Arc;
 
 use cairn_model::access::CHAIN_LINKS;
-use cairn_model::{Access, Name, Permissions, StreamRef};
+use cairn_model::{Access, Permissions, StreamRef};
 
 use super::desk::Desk;
 use super::hints::StateHint;
 use super::slot::{Answered, Current, Missing, Need, Slot};
-use crate::convert::IdText;
 use crate::fault::Fault;
 use crate::work::{Host, Task};
 
@@ -110,8 +109,7 @@ impl<H: Host> Desk<H> {
                 let hint = self.state(slot, current, stream)?;
                 let permissions = self.permissions_along(slot, current, hint.access.as_ref())?;
                 Ok(Answered::Aggregate {
-                    aggregate: stream.aggregate.clone(),
-                    id: IdText::new(stream.id),
+                    stream: stream.clone(),
                     version: hint.version,
                     state: hint.state.clone(),
                     permissions,
@@ -150,7 +148,7 @@ impl<H: Host> Desk<H> {
         slot: &Slot<H::Caller>,
         current: &mut Current<H::Caller>,
         stream: &StreamRef,
-    ) -> Result<Vec<(Name, IdText)>, NotHere> {
+    ) -> Result<Vec<StreamRef>, NotHere> {
         let mut chain = Vec::new();
         let mut next = Some(stream.clone());
         while let Some(link) = next.take() {
@@ -160,7 +158,7 @@ impl<H: Host> Desk<H> {
                 return Err(NotHere::Fault(Fault::bad_output(message)));
             }
             let access = self.access(slot, current, &link)?;
-            chain.push((link.aggregate, IdText::new(link.id)));
+            chain.push(link);
             next = access.and_then(|access| access.parent);
         }
         Ok(chain)

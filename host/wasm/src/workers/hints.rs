@@ -1,13 +1,17 @@
-//! What the workers remember of streams that others depend on. Any of it may be wrong or missing at any time.
+//! What the workers remember of streams that others depend on, or that others write to. Any of it may be wrong or missing
+//! at any time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use cairn_model::access::AccessRow;
+use cairn_model::chain::Hash;
 use cairn_model::{Access, Lineage, StreamKey, Version};
 use moka::sync::Cache;
 
 use crate::limits::Limits;
+use crate::work::Base;
 
 /// What an entry takes besides its state.
 const ENTRY_BYTES: u64 = 256;
@@ -35,17 +39,27 @@ pub(super) struct AccessHint {
 pub(super) struct Hints {
     states: Cache<StreamKey, Arc<StateHint>>,
     access: Cache<StreamKey, Arc<AccessHint>>,
+    /// With the digests of the components whose states they are.
+    bases: Cache<StreamKey, (Hash, Base)>,
+}
+
+fn weight(state_bytes: usize) -> u32 {
+    u32::try_from(state_bytes as u64 + ENTRY_BYTES).unwrap_or(u32::MAX)
 }
 
 impl Hints {
     pub fn new(limits: &Limits) -> Self {
-        let weight = |_: &StreamKey, hint: &Arc<StateHint>| {
-            let bytes = hint.state.as_ref().map_or(0, Bytes::len) as u64 + ENTRY_BYTES;
-            u32::try_from(bytes).unwrap_or(u32::MAX)
-        };
+        let of_hint =
+            |_: &StreamKey, hint: &Arc<StateHint>| weight(hint.state.as_ref().map_or(0, Bytes::len));
+        let of_base = |_: &StreamKey, (_, base): &(Hash, Base)| weight(base.state.len());
         Self {
-            states: Cache::builder().max_capacity(limits.hint_bytes).weigher(weight).build(),
+            states: Cache::builder().max_capacity(limits.hint_bytes).weigher(of_hint).build(),
             access: Cache::new(limits.hints),
+            bases: Cache::builder()
+                .max_capacity(limits.base_bytes)
+                .weigher(of_base)
+                .time_to_idle(Duration::from_secs(limits.base_idle_s))
+                .build(),
         }
     }
 
@@ -77,7 +91,17 @@ impl Hints {
         }
     }
 
+    /// Where the reading of a stream's history may begin, for this component.
+    pub fn base(&self, stream: &StreamKey, digest: Hash) -> Option<Base> {
+        self.bases.get(stream).filter(|(of, _)| *of == digest).map(|(_, base)| base)
+    }
+
+    pub fn set_base(&self, stream: StreamKey, digest: Hash, base: Base) {
+        self.bases.insert(stream, (digest, base));
+    }
+
     pub fn forget(&self, stream: &StreamKey) {
+        self.bases.invalidate(stream);
         self.states.invalidate(stream);
         self.access.invalidate(stream);
     }

@@ -7,7 +7,7 @@ use cairn_model::Name;
 
 use crate::component::Component;
 use crate::engine::Permits;
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::guest::Guest;
 use crate::limits::Limits;
 
@@ -29,6 +29,11 @@ pub(super) struct Housing {
     limits: Limits,
     /// Set when an instance went, until somebody has looked for what went with it.
     pub retired: bool,
+}
+
+/// What is said where an aggregate should be resident and is not.
+pub(super) fn gone() -> Fault {
+    Fault::new(FaultKind::Trap, "the instance is gone")
 }
 
 /// Why there is no place for an aggregate.

@@ -8,13 +8,13 @@ use cairn_model::{Lineage, RecordedEvent, Version};
 use super::PeekError;
 use super::desk::{Desk, Request};
 use super::hints::StateHint;
-use super::housing::NoPlace;
+use super::housing::{NoPlace, gone};
 use super::slot::{Current, Loading, Resident, Slot};
 use crate::calls;
 use crate::component::Component;
 use crate::convert;
 use crate::fault::{Fault, FaultKind};
-use crate::work::{Fetch, Fetched, Host, Task, Ticket};
+use crate::work::{Base, Fetch, Fetched, Host, Task, Ticket};
 
 /// Whether a decision can be made on the resident aggregate.
 pub(super) enum Readiness {
@@ -64,11 +64,13 @@ impl<H: Host> Desk<H> {
         let request = self.next_id();
         self.requests.insert(request, Request::History(slot.stream.clone()));
         let aggregate = component.manifest().aggregate(&slot.stream.aggregate);
+        let base = if whole { None } else { self.shared.hints.base(&slot.stream, component.digest()) };
         let fetch = Fetch::History {
             stream: slot.stream.clone(),
             state_version: aggregate.map_or(0, |aggregate| aggregate.state_version),
             digest: component.digest(),
             whole,
+            base,
         };
         slot.loading = Some(Loading { component, whole });
         self.shared.host.fetch(Ticket { worker: self.index, request }, fetch);
@@ -136,14 +138,18 @@ impl<H: Host> Desk<H> {
         let id = house.id;
         let guest = &mut house.guest;
         let is_new = snapshot.is_none() && events.is_empty();
+        let last = events.last().filter(|_| slot.contended);
         let folded =
             calls::fold(component, guest, &slot.stream, snapshot, events).and_then(|(handle, version)| {
                 if is_new {
                     return Ok((handle, version, None, Vec::new()));
                 }
-                let access =
-                    guest.access(handle)?.map(|access| convert::access(component, access)).transpose()?;
-                Ok((handle, version, access, sorted(guest.claims(handle)?)))
+                if let Some(RecordedEvent { hash, .. }) = last {
+                    let base = Base { version, hash: *hash, state: guest.snapshot(handle)?.into() };
+                    self.shared.hints.set_base(slot.stream.clone(), component.digest(), base);
+                }
+                let access = convert::access(component, guest.access(handle)?);
+                Ok((handle, version, access, convert::claims(guest.claims(handle)?)))
             });
         match folded {
             Ok((handle, version, access, claims)) => {
@@ -203,7 +209,6 @@ impl<H: Host> Desk<H> {
 
     /// The resident's state in a form that others may have.
     pub fn state_hint(&mut self, slot: &mut Slot<H::Caller>) -> Result<Arc<StateHint>, Fault> {
-        let gone = || Fault::new(FaultKind::Trap, "the instance is gone");
         let resident = slot.resident.as_mut().ok_or_else(gone)?;
         if resident.hinted
             && let Some(hint) =
@@ -223,11 +228,4 @@ impl<H: Host> Desk<H> {
         self.shared.hints.set_state(slot.stream.clone(), hint.clone());
         Ok(hint)
     }
-}
-
-/// Claims in a form that can be compared.
-pub(super) fn sorted(mut claims: Vec<String>) -> Vec<String> {
-    claims.sort_unstable();
-    claims.dedup();
-    claims
 }

@@ -14,6 +14,7 @@ mod desk;
 mod gather;
 mod load;
 mod question;
+mod sample;
 mod worker;
 
 mod hints;

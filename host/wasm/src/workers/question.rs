@@ -1,12 +1,15 @@
-//! What is put to a guest, in the contract's form: a command with its context and answers, and the events to apply.
+//! What is put to a guest, in the contract's form: a command with its context and answers, and events to apply.
 
-use cairn_model::{NewEvent, Timestamp, Version};
+use cairn_model::manifest::Aggregate;
+use cairn_model::{NewEvent, StreamKey, Timestamp, Version};
+use uuid::Uuid;
 use wasmtime::component::ResourceAny;
 
 use super::slot::Answered;
 use crate::bindings::cairn::plugin::types;
 use crate::bindings::exports::cairn::plugin::aggregates;
-use crate::convert::{self, ContextParts, IdText};
+use crate::component::Component;
+use crate::convert::{self, ContextParts};
 use crate::fault::Fault;
 use crate::guest::Guest;
 use crate::work::CommandCall;
@@ -25,10 +28,9 @@ impl Question<'_> {
             .iter()
             .map(|answer| match answer {
                 Answered::Aggregate { .. } => Vec::new(),
-                Answered::Ancestors(chain) => chain
-                    .iter()
-                    .map(|(aggregate, id)| types::StreamRefParam { aggregate, id: id.as_str() })
-                    .collect(),
+                Answered::Ancestors(chain) => {
+                    chain.iter().map(|link| convert::stream_param(&link.aggregate, link.id)).collect()
+                }
             })
             .collect();
         let answers: Vec<aggregates::Answer<'_>> = self
@@ -36,9 +38,9 @@ impl Question<'_> {
             .iter()
             .zip(&chains)
             .map(|(answer, chain)| match answer {
-                Answered::Aggregate { aggregate, id, version, state, permissions } => {
+                Answered::Aggregate { stream, version, state, permissions } => {
                     aggregates::Answer::Aggregate(aggregates::Loaded {
-                        stream: types::StreamRefParam { aggregate, id: id.as_str() },
+                        stream: convert::stream_param(&stream.aggregate, stream.id),
                         version: *version,
                         state: state.as_deref(),
                         permissions: convert::permissions(*permissions),
@@ -47,39 +49,34 @@ impl Question<'_> {
                 Answered::Ancestors(_) => aggregates::Answer::Ancestors(chain),
             })
             .collect();
-        guest.handle(handle, self.context.guest(), &self.call.command, &self.call.payload, &answers)
+        guest.decide(handle, self.context.guest(), &self.call.command, &self.call.payload, &answers)
     }
 }
 
-/// Events that were just decided, as the guest applies them.
+/// What the component says of a stream's aggregate type.
+pub(super) fn aggregate_of<'a>(component: &'a Component, stream: &StreamKey) -> Result<&'a Aggregate, Fault> {
+    let known = component.manifest().aggregate(&stream.aggregate);
+    known.ok_or_else(|| Fault::bad_output(format!("the component has no aggregate `{}`", stream.aggregate)))
+}
+
+/// Events that are not committed, as a guest applies them.
 pub(super) fn guest_events<'a>(
-    aggregate: &'a str,
-    id: &'a IdText,
+    stream: &'a StreamKey,
     before: Version,
     events: &'a [NewEvent],
     now: Timestamp,
-    actor: &'a IdText,
+    actor: Uuid,
 ) -> Vec<types::Event<'a>> {
     let event = |(version, event): (Version, &'a NewEvent)| types::Event {
         position: 0,
-        aggregate,
-        id: id.as_str(),
+        aggregate: &stream.aggregate,
+        id: convert::uuid(stream.id),
         version,
         type_: &event.event_type,
         schema_version: event.schema_version,
         data: event.data.as_bytes(),
         occurred_at: now.micros(),
-        actor: actor.as_str(),
+        actor: convert::uuid(actor),
     };
     (before + 1..).zip(events).map(event).collect()
-}
-
-/// Whether two answers to one question are the same.
-pub(super) fn are_equal(one: &aggregates::Accepted, other: &aggregates::Accepted) -> bool {
-    let same = |(one, other): (&types::NewEvent, &types::NewEvent)| {
-        one.type_ == other.type_ && one.schema_version == other.schema_version && one.data == other.data
-    };
-    one.result == other.result
-        && one.events.len() == other.events.len()
-        && one.events.iter().zip(&other.events).all(same)
 }

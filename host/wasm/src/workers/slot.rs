@@ -6,25 +6,25 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cairn_model::chain::Hash;
-use cairn_model::{Access, Lineage, Name, Permissions, Read, StreamKey, StreamRef, Timestamp, Version};
+use cairn_model::{Access, Lineage, Permissions, Read, StreamKey, StreamRef, Timestamp, Version};
 use wasmtime::component::ResourceAny;
 
 use super::hints::{AccessHint, StateHint};
 use super::{Peek, PeekError};
 use crate::component::Component;
-use crate::convert::IdText;
 use crate::work::Work;
 
 /// A stream at its thread.
 pub(super) struct Slot<C> {
     pub stream: StreamKey,
-    pub id: IdText,
     pub queue: VecDeque<Work<C>>,
     /// The work in hand, while it waits for something.
     pub current: Option<Current<C>>,
     pub resident: Option<Resident>,
     /// Set while the stream's history is being fetched.
     pub loading: Option<Loading>,
+    /// Whether the log has refused what was decided here: others write to the stream, and it will be read again.
+    pub contended: bool,
     /// Others who wait until the stream is loaded.
     pub peeks: Vec<Peek>,
     /// The present of the last decision: time never runs backwards in a stream.
@@ -34,12 +34,12 @@ pub(super) struct Slot<C> {
 impl<C> Slot<C> {
     pub fn new(stream: StreamKey) -> Self {
         Self {
-            id: IdText::new(stream.id),
             stream,
             queue: VecDeque::new(),
             current: None,
             resident: None,
             loading: None,
+            contended: false,
             peeks: Vec::new(),
             last_now: Timestamp::default(),
         }
@@ -157,14 +157,8 @@ pub(super) enum Need {
 
 /// What the guest gets.
 pub(super) enum Answered {
-    Aggregate {
-        aggregate: Name,
-        id: IdText,
-        version: Version,
-        state: Option<Bytes>,
-        permissions: Permissions,
-    },
-    Ancestors(Vec<(Name, IdText)>),
+    Aggregate { stream: StreamRef, version: Version, state: Option<Bytes>, permissions: Permissions },
+    Ancestors(Vec<StreamRef>),
 }
 
 /// What a decision read, each thing once, as it was when it was read first.

@@ -56,6 +56,7 @@ impl<H: Host> Worker<H> {
                     if slot.resident.as_ref().is_some_and(|it| distrusted || it.lineage.is_broken()) {
                         desk.drop_resident(slot);
                     }
+                    slot.contended = true;
                     slot.put_back_unstarted();
                     slot.requeue(work);
                     desk.run(slot);

@@ -30,8 +30,8 @@ fn context() -> GuestContext {
         principal: Arc::new(Principal::administrator(TENANT)),
         on_behalf_of: None,
         permissions: Permissions::ALL,
-        command_id: "1".to_owned(),
-        correlation_id: "1".to_owned(),
+        command_id: Uuid::from_u128(1),
+        correlation_id: None,
         causation_id: None,
     }
 }

@@ -144,3 +144,11 @@ fn a_guest_that_is_no_function_is_found_out() {
     assert_eq!(answers[1].fault(), "nondeterministic");
     assert_eq!(setup.command(1, "add", &json!({ "by": 1 })).result(), json!({ "count": 3 }));
 }
+
+#[test]
+fn events_that_tell_less_than_was_decided_are_found_out() {
+    let setup = setup(Limits { sample_every: 1, quarantine_after: 1_000, ..Limits::default() });
+    assert_eq!(setup.command(1, "lossy", &json!({ "by": 5 })).fault(), "state-mismatch");
+    // Nothing was written, and the state is again what the log says.
+    assert_eq!(setup.command(1, "add", &json!({ "by": 1 })).result(), json!({ "count": 2 }));
+}

@@ -15,8 +15,8 @@ use cairn_model::{
     Version, ids,
 };
 use cairn_wasm::{
-    Basis, CommandCall, Component, Decided, Engine, Fetch, Fetched, Host, Limits, Task, Ticket, Verdict,
-    Work, Workers,
+    Base, Basis, CommandCall, Component, Decided, Engine, Fetch, Fetched, Host, Limits, Task, Ticket,
+    Verdict, Work, Workers,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -73,8 +73,8 @@ pub struct Log {
     pub snapshots: HashMap<StreamKey, (Version, Bytes)>,
     access: HashMap<StreamKey, (Version, Access)>,
     claims: HashMap<String, StreamKey>,
-    /// How often a history was fetched, and from a snapshot.
-    pub fetches: Vec<(StreamKey, bool)>,
+    /// The histories that were fetched, and the version after which: 0 for all events.
+    pub fetches: Vec<(StreamKey, Version)>,
     pub chain_fetches: usize,
     /// Set to let fetches fail.
     pub broken: bool,
@@ -114,7 +114,7 @@ impl Log {
             data: event.data.clone(),
             metadata: serde_json::to_string(&metadata).expect("JSON"),
             recorded_at: occurred_at,
-            hash: Hash::ZERO,
+            hash: Hash::of(format!("{position} {}", event.data).as_bytes()),
         });
     }
 
@@ -207,10 +207,18 @@ impl TestHost {
             return Fetched::Failed("the disk is on fire".to_owned());
         }
         match fetch {
-            Fetch::History { stream, whole, .. } => {
-                let snapshot = if whole { None } else { log.snapshots.get(&stream).cloned() };
-                log.fetches.push((stream.clone(), snapshot.is_some()));
+            Fetch::History { stream, whole, base, .. } => {
+                let is_last = |base: &Base, event: &RecordedEvent| {
+                    event.stream == stream && (event.version, event.hash) == (base.version, base.hash)
+                };
+                let base = base.filter(|base| log.events.iter().any(|event| is_last(base, event)));
+                let snapshot = match base {
+                    Some(base) => Some((base.version, base.state)),
+                    None if whole => None,
+                    None => log.snapshots.get(&stream).cloned(),
+                };
                 let after = snapshot.as_ref().map_or(0, |(version, _)| *version);
+                log.fetches.push((stream.clone(), after));
                 let newer = |event: &&RecordedEvent| event.stream == stream && event.version > after;
                 let events = log.events.iter().filter(newer).cloned().collect();
                 Fetched::History { snapshot, snapshot_at: None, events }
@@ -246,6 +254,7 @@ impl TestHost {
 pub struct Setup {
     pub host: Arc<TestHost>,
     pub workers: Workers<TestHost>,
+    pub engine: Engine,
     pub component: Arc<Component>,
     pub clock: Clock,
     pub admin: Arc<Principal>,
@@ -278,7 +287,7 @@ impl Setup {
                 host.settle(work, decided);
             }
         });
-        Self { host, workers, component, clock, admin: Arc::new(Principal::administrator(TENANT)) }
+        Self { host, workers, engine, component, clock, admin: Arc::new(Principal::administrator(TENANT)) }
     }
 
     /// Holds commits back, or lets them go.
@@ -315,7 +324,7 @@ impl Setup {
             permission: spec.permission,
             creates: spec.creates,
             command_id: ids::new_id(self.clock.now()),
-            correlation_id: "correlation".to_owned(),
+            correlation_id: None,
             causation_id: None,
             on_behalf_of: None,
             given: None,

@@ -138,12 +138,12 @@ fn snapshots_are_made_used_and_never_trusted() {
     assert_eq!(setup.host.log().snapshots[&stream].0, 20);
     setup.workers.evict(&stream);
     assert_eq!(setup.count(1), 48);
-    assert_eq!(setup.host.log().fetches, [(stream.clone(), true)]);
+    assert_eq!(setup.host.log().fetches, [(stream.clone(), 20)]);
     // One that the guest cannot read is ignored.
     setup.host.log().snapshots.insert(stream.clone(), (20, "nonsense".into()));
     setup.workers.evict(&stream);
     assert_eq!(setup.count(1), 48);
-    assert_eq!(setup.host.log().fetches[1..], [(stream.clone(), true), (stream, false)]);
+    assert_eq!(setup.host.log().fetches[1..], [(stream.clone(), 20), (stream, 0)]);
 }
 
 #[test]

@@ -98,7 +98,7 @@ pub(super) fn folder_goes_elsewhere(item: &Item, parent_id: Option<Uuid>, ctx: &
 /// A deletion that begins here and now.
 pub(super) fn new_deletion(item: &Item, ctx: &Context) -> Result<Uuid> {
     lives(item)?;
-    Ok(Uuid::try_parse(ctx.command_id()).unwrap_or_else(|_| ctx.random().next_uuid()))
+    Ok(ctx.command_id())
 }
 
 /// The deletion that a restore undoes. What is in a deleted folder comes back with the folder only.

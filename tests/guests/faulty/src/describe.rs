@@ -41,6 +41,7 @@ fn probe() -> Aggregate {
         "fault",
         "grow",
         "loop",
+        "lossy",
         "many",
         "more",
         "need",

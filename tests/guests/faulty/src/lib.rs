@@ -19,7 +19,7 @@ mod describe;
 mod probe;
 mod read;
 
-use bindings::cairn::plugin::types::{Event, Fault, NewEvent};
+use bindings::cairn::plugin::types::{self, Event, Fault, NewEvent};
 use bindings::exports::cairn::plugin::{aggregates, manifest, policies, projections, queries, upcasting};
 
 struct Faulty;
@@ -85,6 +85,16 @@ impl policies::Guest for Faulty {
     ) -> Result<policies::PolicyOutcome, Fault> {
         Ok(read::react(&event, state, &answers))
     }
+}
+
+fn text(id: types::Uuid) -> String {
+    uuid::Uuid::from_u64_pair(id.high, id.low).to_string()
+}
+
+fn id(text: &str) -> Result<types::Uuid, Fault> {
+    let id = uuid::Uuid::try_parse(text).map_err(|_| fault(format!("`{text}` is no UUID")))?;
+    let (high, low) = id.as_u64_pair();
+    Ok(types::Uuid { high, low })
 }
 
 fn fault(message: impl Into<String>) -> Fault {

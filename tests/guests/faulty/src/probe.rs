@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 use crate::bindings::cairn::plugin::log::{self, Level};
 use crate::bindings::cairn::plugin::types::{
-    Context, Event, Fault, FieldError, NewEvent, Permissions, Rejection, RejectionKind, StreamRef,
+    Context, Event, Fault, FieldError, NewEvent, Permissions, Rejection, RejectionKind, StreamRef, Uuid,
 };
 use crate::bindings::exports::cairn::plugin::aggregates::{
-    Accepted, Access, AccessEntry, Aggregate, Answer, GuestAggregate, Need, Outcome, Snapshot, Subject,
-    Touched,
+    Accepted, Access, AccessEntry, Aggregate, Answer, Changes as Changed, GuestAggregate, Need, Outcome,
+    Snapshot, Subject,
 };
-use crate::fault;
+use crate::{fault, id, text};
 
 /// What a guest must not have: something that one decision leaves for the next.
 static MEMORY: AtomicU64 = AtomicU64::new(0);
@@ -42,7 +42,7 @@ struct Changes {
 pub struct Resident(RefCell<Probe>);
 
 impl GuestAggregate for Resident {
-    fn restore(_: String, _: String, snapshot: Option<Snapshot>) -> Result<Aggregate, Fault> {
+    fn restore(_: String, _: Uuid, snapshot: Option<Snapshot>) -> Result<Aggregate, Fault> {
         let probe = match snapshot {
             Some(snapshot) => {
                 serde_json::from_slice(&snapshot.state).map_err(|error| fault(error.to_string()))?
@@ -52,15 +52,11 @@ impl GuestAggregate for Resident {
         Ok(Aggregate::new(Self(RefCell::new(probe))))
     }
 
-    fn apply(&self, events: Vec<Event>) -> Result<Touched, Fault> {
-        let mut touched = Touched::empty();
-        for event in &events {
-            touched |= self.0.borrow_mut().apply(event)?;
-        }
-        Ok(touched)
+    fn apply(&self, events: Vec<Event>) -> Result<Changed, Fault> {
+        self.0.borrow_mut().apply_all(events.iter().map(|event| (event.type_.as_str(), &*event.data)))
     }
 
-    fn handle(
+    fn decide(
         &self,
         context: Context,
         command: String,
@@ -68,7 +64,18 @@ impl GuestAggregate for Resident {
         answers: Vec<Answer>,
     ) -> Result<Outcome, Fault> {
         let payload: Value = serde_json::from_slice(&payload).map_err(|error| fault(error.to_string()))?;
-        self.0.borrow().handle(&context, &command, &payload, &answers)
+        let mut probe = self.0.borrow_mut();
+        let mut outcome = probe.handle(&context, &command, &payload, &answers)?;
+        if let Outcome::Accepted(accepted) = &mut outcome
+            && !accepted.events.iter().any(|event| is_not_applicable(event))
+        {
+            let events = accepted.events.iter().map(|event| (event.type_.as_str(), &*event.data));
+            accepted.changes = probe.apply_all(events)?;
+            if command == "lossy" {
+                accepted.events = vec![added(0)];
+            }
+        }
+        Ok(outcome)
     }
 
     fn snapshot(&self) -> Vec<u8> {
@@ -80,13 +87,12 @@ impl GuestAggregate for Resident {
         probe.exists.then(|| json!({ "count": probe.count }).to_string().into_bytes())
     }
 
-    fn access(&self) -> Option<Access> {
-        let probe = self.0.borrow();
-        probe.exists.then(|| probe.changes.access())
+    fn access(&self) -> Access {
+        self.0.borrow().access()
     }
 
     fn claims(&self) -> Vec<String> {
-        self.0.borrow().changes.claims.clone().unwrap_or_default()
+        self.0.borrow().claims()
     }
 }
 
@@ -95,8 +101,8 @@ impl Changes {
         let entry =
             |name: &String| AccessEntry { subject: Subject::Everyone, permissions: permissions(name) };
         Access {
-            owner: self.owner.clone(),
-            parent: self.parent.as_ref().map(|id| probe(id)),
+            owner: self.owner.as_deref().and_then(|owner| id(owner).ok()),
+            parent: self.parent.as_deref().and_then(|parent| probe(parent).ok()),
             inherits: self.inherits.unwrap_or(true),
             entries: self.everyone.iter().map(entry).collect(),
         }
@@ -111,17 +117,47 @@ fn permissions(name: &str) -> Permissions {
     }
 }
 
-fn probe(id: &str) -> StreamRef {
-    StreamRef { aggregate: "probe".into(), id: id.into() }
+fn probe(text: &str) -> Result<StreamRef, Fault> {
+    Ok(StreamRef { aggregate: "probe".into(), id: id(text)? })
+}
+
+/// What the host should refuse itself, whatever becomes of the state.
+fn is_not_applicable(event: &NewEvent) -> bool {
+    event.type_ == "ProbeVanished" || event.data == b"{"
 }
 
 impl Probe {
-    fn apply(&mut self, event: &Event) -> Result<Touched, Fault> {
-        let data: Value = serde_json::from_slice(&event.data).map_err(|error| fault(error.to_string()))?;
-        match event.type_.as_str() {
+    fn access(&self) -> Access {
+        if self.exists {
+            self.changes.access()
+        } else {
+            Changes { inherits: Some(false), ..Changes::default() }.access()
+        }
+    }
+
+    fn claims(&self) -> Vec<String> {
+        self.changes.claims.clone().unwrap_or_default()
+    }
+
+    fn apply_all<'a>(&mut self, events: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<Changed, Fault> {
+        let claims = self.claims();
+        let mut touched = false;
+        for (event_type, data) in events {
+            touched |= self.apply(event_type, data)?;
+        }
+        Ok(Changed {
+            access: touched.then(|| self.access()),
+            claims: Some(self.claims()).filter(|now| *now != claims),
+        })
+    }
+
+    /// Folds an event; true if the access may be another.
+    fn apply(&mut self, event_type: &str, data: &[u8]) -> Result<bool, Fault> {
+        let data: Value = serde_json::from_slice(data).map_err(|error| fault(error.to_string()))?;
+        match event_type {
             "ProbeAdded" => {
                 self.count += data["by"].as_i64().ok_or_else(|| fault("no number"))?;
-                Ok(Touched::empty())
+                Ok(false)
             }
             "ProbeCreated" | "ProbeChanged" => {
                 let new: Changes = serde_json::from_value(data).map_err(|error| fault(error.to_string()))?;
@@ -134,7 +170,7 @@ impl Probe {
                     everyone: new.everyone.or(old.everyone),
                     claims: new.claims.or(old.claims),
                 };
-                Ok(Touched::ACCESS | Touched::CLAIMS)
+                Ok(true)
             }
             "ProbePoisoned" => panic!("poison"),
             other => Err(fault(format!("unknown event `{other}`"))),
@@ -153,12 +189,12 @@ impl Probe {
             "create" => {
                 let mut changes = payload.clone();
                 if changes.get("owner").is_none() {
-                    changes["owner"] = json!(context.principal.id);
+                    changes["owner"] = json!(text(context.principal.id));
                 }
                 Ok(yes([event("ProbeCreated", 1, &changes)], &Value::Null))
             }
             "change" => Ok(yes([event("ProbeChanged", 1, payload)], &Value::Null)),
-            "add" => {
+            "add" | "lossy" => {
                 let by = payload["by"].as_i64().unwrap_or(1);
                 Ok(yes([added(by)], &json!({ "count": self.count + by })))
             }
@@ -166,9 +202,9 @@ impl Probe {
             "now" => Ok(yes([], &json!({ "now": context.now, "seed": context.seed.0.to_string() }))),
             "need" => self.need(payload, answers),
             "more" => {
-                Ok(Outcome::Need(vec![Need::Aggregate(probe(payload["id"].as_str().unwrap_or_default()))]))
+                Ok(Outcome::Need(vec![Need::Aggregate(probe(payload["id"].as_str().unwrap_or_default())?)]))
             }
-            "ancestors" => Ok(ancestors(payload, answers)),
+            "ancestors" => ancestors(payload, answers),
             other => misbehave(other, payload),
         }
     }
@@ -178,7 +214,8 @@ impl Probe {
         let ids: Vec<&str> =
             payload["ids"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         if answers.len() < ids.len() {
-            return Ok(Outcome::Need(ids.into_iter().map(|id| Need::Aggregate(probe(id))).collect()));
+            let needs = ids.into_iter().map(|id| probe(id).map(Need::Aggregate));
+            return needs.collect::<Result<_, _>>().map(Outcome::Need);
         }
         let mut sum = 0;
         let mut seen = Vec::new();
@@ -197,13 +234,16 @@ impl Probe {
     }
 }
 
-fn ancestors(payload: &Value, answers: &[Answer]) -> Outcome {
+fn ancestors(payload: &Value, answers: &[Answer]) -> Result<Outcome, Fault> {
     match answers {
         [Answer::Ancestors(chain)] => {
-            let ids: Vec<&str> = chain.iter().map(|link| link.id.as_str()).collect();
-            yes([], &json!(ids))
+            let ids: Vec<String> = chain.iter().map(|link| text(link.id)).collect();
+            Ok(yes([], &json!(ids)))
         }
-        _ => Outcome::Need(vec![Need::Ancestors(probe(payload["of"].as_str().unwrap_or_default()))]),
+        _ => {
+            let of = probe(payload["of"].as_str().unwrap_or_default())?;
+            Ok(Outcome::Need(vec![Need::Ancestors(of)]))
+        }
     }
 }
 
@@ -264,5 +304,6 @@ fn yes(events: impl IntoIterator<Item = NewEvent>, result: &Value) -> Outcome {
     Outcome::Accepted(Accepted {
         events: events.into_iter().collect(),
         result: result.to_string().into_bytes(),
+        changes: Changed { access: None, claims: None },
     })
 }

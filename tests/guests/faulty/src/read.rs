@@ -8,7 +8,7 @@ use crate::bindings::cairn::plugin::types::{
 use crate::bindings::exports::cairn::plugin::policies::{PolicyCommand, PolicyOutcome, Reaction};
 use crate::bindings::exports::cairn::plugin::projections::{Change, Put, Remove};
 use crate::bindings::exports::cairn::plugin::queries::QueryOutcome;
-use crate::fault;
+use crate::{fault, text};
 
 pub fn project(_: &str, events: &[Event]) -> Vec<Result<Vec<Change>, Fault>> {
     events.iter().map(changes).collect()
@@ -16,7 +16,7 @@ pub fn project(_: &str, events: &[Event]) -> Vec<Result<Vec<Change>, Fault>> {
 
 fn changes(event: &Event) -> Result<Vec<Change>, Fault> {
     let data: Value = serde_json::from_slice(&event.data).map_err(|error| fault(error.to_string()))?;
-    let id = Cell::Text(event.id.clone());
+    let id = Cell::Text(text(event.id));
     match (event.type_.as_str(), data["by"].as_i64()) {
         ("ProbeAdded", Some(13)) => Err(fault("thirteen is not projected")),
         ("ProbeAdded", Some(666)) => panic!("the projection stops"),
@@ -45,8 +45,7 @@ pub fn query(context: &Context, _: &str, params: Vec<u8>, answers: &[Rows]) -> R
         _ => Ok(match answers {
             [] => QueryOutcome::Read(vec![all()]),
             [rows, ..] => {
-                let answer =
-                    json!({ "rows": rows.rows.len(), "caller": context.principal.id, "params": params });
+                let answer = json!({ "rows": rows.rows.len(), "caller": text(context.principal.id), "params": params });
                 QueryOutcome::Done(answer.to_string().into_bytes())
             }
         }),
@@ -64,7 +63,7 @@ pub fn react(event: &Event, state: Option<Vec<u8>>, answers: &[Rows]) -> PolicyO
     PolicyOutcome::Done(Reaction {
         state: Some((count + 1).to_string().into_bytes()),
         commands: vec![PolicyCommand {
-            target: StreamRef { aggregate: event.aggregate.clone(), id: event.id.clone() },
+            target: StreamRef { aggregate: event.aggregate.clone(), id: event.id },
             command: "noop".into(),
             payload: json!({ "rows": rows.rows.len() }).to_string().into_bytes(),
             stage: 0,

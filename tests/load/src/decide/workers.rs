@@ -106,7 +106,7 @@ fn create(number: u64) -> CommandCall {
         permission: None,
         creates: true,
         command_id: ids::new_id(Clock::System.now()),
-        correlation_id: "bench".to_owned(),
+        correlation_id: None,
         causation_id: None,
         on_behalf_of: None,
         given: None,
