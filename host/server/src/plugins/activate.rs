@@ -8,15 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cairn_model::chain::Hash;
-use cairn_model::{Clock, Lineage, Metadata, Name, NewEvent, Principal, StreamKey, ids};
-use cairn_store::{Answer, Append, ClaimChanges, LogFilter, Outcome, Store};
+use cairn_model::{Clock, Principal, StreamKey, ids};
+use cairn_store::{LogFilter, Store};
 use cairn_wasm::{Component, Engine};
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Generation, Plugin};
+use crate::host_log::{self, Author};
 
-/// The tenant of the host's own streams.
-const HOST_TENANT: &str = "cairn";
 /// The aggregate type of the host's streams about plugins.
 const PLUGIN_AGGREGATE: &str = "cairn.plugin";
 /// The event that an activation is.
@@ -60,15 +59,11 @@ impl<'a> Loader<'a> {
         Plugin::new(Arc::new(component)).await.map(Arc::new)
     }
 
-    async fn load_kept(&self, activation: &Activation) -> Result<Arc<Plugin>, Error> {
-        let digest = Hash::parse(&activation.digest)
-            .ok_or_else(|| Error::Record(format!("`{}` is no digest", activation.digest)))?;
-        match self.store.component(digest).await? {
-            Some(bytes) => self.load(Path::new(&activation.name), bytes).await,
-            None => {
-                let (name, digest) = (activation.name.clone(), activation.digest.clone());
-                Err(Error::Missing { name, digest })
-            }
+    async fn load_kept(&self, name: &str, digest: &str) -> Result<Arc<Plugin>, Error> {
+        let hash = Hash::parse(digest).ok_or_else(|| Error::Record(format!("`{digest}` is no digest")))?;
+        match self.store.component(hash).await? {
+            Some(bytes) => self.load(Path::new(name), bytes).await,
+            None => Err(Error::Missing { name: name.to_owned(), digest: digest.to_owned() }),
         }
     }
 
@@ -78,7 +73,7 @@ impl<'a> Loader<'a> {
         let mut after = 0;
         loop {
             let filter = LogFilter {
-                tenant: Some(HOST_TENANT.into()),
+                tenant: Some(host_log::TENANT.into()),
                 aggregate: Some(PLUGIN_AGGREGATE.into()),
                 event_types: vec![ACTIVATED.into()],
                 after,
@@ -98,46 +93,32 @@ impl<'a> Loader<'a> {
     }
 
     async fn record(&self, activation: &Activation) -> Result<(), Error> {
-        let tenant: Name = HOST_TENANT.into();
-        let principal = Principal::administrator(tenant.clone());
-        let stream =
-            StreamKey::new(tenant.clone(), PLUGIN_AGGREGATE, ids::derived_id(&["plugin", &activation.name]));
-        let now = self.clock.now();
-        let command_id = ids::new_id(now);
-        let metadata = Metadata {
-            actor: principal.id,
-            on_behalf_of: None,
-            tenant,
-            command_id,
-            correlation_id: command_id.to_string(),
-            causation_id: None,
-            causation_depth: 0,
-            trace_id: command_id.simple().to_string(),
-            digest: String::new(),
-            generation: activation.generation,
-            log_id: self.store.log_id(),
-            occurred_at: now,
-        };
-        let json = |error: serde_json::Error| Error::Record(error.to_string());
-        let data = serde_json::to_string(activation).map_err(json)?;
-        let append = Append {
-            expected: self.store.head_of(&stream).await?.0,
-            stream,
-            events: vec![NewEvent { event_type: ACTIVATED.into(), schema_version: 1, data }],
-            metadata: serde_json::to_string(&metadata).map_err(json)?,
-            reads: Vec::new(),
-            claims: ClaimChanges::default(),
-            access: None,
-            idempotency: None,
-            record_unchanged: false,
-            answer: Answer::empty(),
-            lineage: Lineage::default(),
-        };
-        match self.store.append_and_wait(append).await {
-            Outcome::Committed(_) => Ok(()),
-            other => Err(Error::Record(format!("{other:?}"))),
-        }
+        let id = ids::derived_id(&["plugin", &activation.name]);
+        let stream = StreamKey::new(host_log::TENANT, PLUGIN_AGGREGATE, id);
+        let actor = Principal::administrator(host_log::TENANT).id;
+        let author = Author { actor, trace_id: None, generation: activation.generation };
+        let data = serde_json::to_string(activation).map_err(|error| Error::Record(error.to_string()))?;
+        let expected = self.store.head_of(&stream).await?.0;
+        host_log::append(self.store, self.clock, &author, stream, expected, ACTIVATED, data)
+            .await
+            .map_err(|error| Error::Record(error.to_string()))?;
+        Ok(())
     }
+}
+
+/// A component that was active once, by its digest; `name` is for messages.
+///
+/// # Errors
+/// When its bytes are not kept, or cannot be used.
+pub async fn load_kept(
+    engine: &Engine,
+    store: &Store,
+    clock: &Clock,
+    data: &Path,
+    name: &str,
+    digest: &str,
+) -> Result<Arc<Plugin>, Error> {
+    Loader::new(engine, store, clock, data).load_kept(name, digest).await
 }
 
 /// The generation that the log says is active, after the components in these files were activated. A file whose
@@ -164,7 +145,7 @@ pub async fn activate(
     let mut plugins: Vec<Arc<Plugin>> = Vec::new();
     for activation in &active {
         if !fresh.iter().any(|(plugin, _)| *plugin.manifest().name == *activation.name) {
-            plugins.push(loader.load_kept(activation).await?);
+            plugins.push(loader.load_kept(&activation.name, &activation.digest).await?);
         }
     }
     plugins.extend(fresh.iter().map(|(plugin, _)| plugin.clone()));

@@ -4,7 +4,7 @@
 //! databases; times are microseconds, ids are text.
 
 use cairn_model::{Change, Name, Position, StreamKey, Timestamp, Version};
-use sqlx::{ColumnIndex, Database, Decode, Row, Type};
+use sqlx::{ColumnIndex, Decode, Row, Type};
 use uuid::Uuid;
 
 use crate::error::Error;
@@ -137,6 +137,8 @@ pub struct Standing {
     pub out_of_order: bool,
     /// When it was made.
     pub created_at: Timestamp,
+    /// What its tables are made of.
+    pub form: String,
 }
 
 /// Changes of dead letters, as [`PARK`] and [`SETTLE`] take them.
@@ -200,7 +202,7 @@ pub(super) const STREAMS: &str = "SELECT DISTINCT tenant, aggregate, id FROM TAB
 
 /// How the read model stands.
 pub(super) const STANDING: &str = "SELECT p.position, (SELECT count(*) FROM TABLE), p.failure,
-        CASE WHEN p.out_of_order THEN 1 ELSE 0 END, p.created_at FROM POSITIONS AS p";
+        CASE WHEN p.out_of_order THEN 1 ELSE 0 END, p.created_at, p.form FROM POSITIONS AS p";
 
 /// A letter as the values of its columns.
 fn values(letter: &DeadLetter) -> serde_json::Value {
@@ -301,7 +303,7 @@ where
     R: Row,
     usize: ColumnIndex<R>,
     i64: Decode<'r, R::Database> + Type<R::Database>,
-    <R::Database as Database>::Row: Row,
+    String: Decode<'r, R::Database> + Type<R::Database>,
     i32: Decode<'r, R::Database> + Type<R::Database>,
     Option<String>: Decode<'r, R::Database> + Type<R::Database>,
 {
@@ -312,6 +314,7 @@ where
         failure: row.try_get(2)?,
         out_of_order: row.try_get::<i32, _>(3)? != 0,
         created_at: Timestamp::from_micros(number(4)?),
+        form: row.try_get(5)?,
     })
 }
 

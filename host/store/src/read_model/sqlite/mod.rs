@@ -149,12 +149,22 @@ impl Tables {
         Ok(())
     }
 
-    /// A connection for the host itself.
+    /// Makes the file anew if somebody has removed it.
+    async fn be_there(&self) -> Result<(), Error> {
+        if !self.path.exists() {
+            self.connection(&mut *self.writer.lock().await).await?;
+        }
+        Ok(())
+    }
+
+    /// A connection for the host itself, which has no fence.
     async fn host(&self) -> Result<SqliteConnection, Error> {
+        self.be_there().await?;
         Ok(SqliteConnection::connect_with(&reading(&self.path)).await?)
     }
 
     pub async fn standing(&self) -> Result<Standing, Error> {
+        self.be_there().await?;
         standing(&self.path).await
     }
 
