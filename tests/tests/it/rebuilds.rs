@@ -260,6 +260,7 @@ async fn every_host_of_a_cluster_moves_to_the_new_rows() {
     );
     let (here, there) = (one.client(), other.client());
     fill(&here, 20, 20).await;
+    there.has_seen(here.head().await);
     let before = rows(&there).await;
     call(&there, Method::POST, "entries/rebuild").await;
     for client in [&here, &there] {

@@ -50,12 +50,12 @@ impl Failure {
         Hash::of(words.join("\n").as_bytes()).to_string()[..16].to_owned()
     }
 
-    /// The dead letter of an event that failed like this, `attempts` times, at last now.
+    /// The dead letter of an event that failed like this, `attempts` times, first then and at last now.
     pub fn letter(
         &self,
         event: &RecordedEvent,
         attempts: u32,
-        first: Option<Timestamp>,
+        first: Timestamp,
         now: Timestamp,
         digest: &str,
     ) -> DeadLetter {
@@ -67,7 +67,7 @@ impl Failure {
             cause: self.cause.clone(),
             detail: self.detail.clone(),
             attempts,
-            first_failed_at: first.unwrap_or(now),
+            first_failed_at: first,
             last_failed_at: now,
             digest: digest.to_owned(),
             fingerprint: self.fingerprint(&event.event_type),
@@ -83,7 +83,7 @@ pub(super) fn waiting(event: &RecordedEvent, head: &Head, now: Timestamp, digest
         cause: format!("waits for the event at position {}", head.position),
         waits_for: Some(head.position),
         fingerprint: head.fingerprint.clone(),
-        ..Failure::new("").letter(event, 0, None, now, digest)
+        ..Failure::new("").letter(event, 0, now, now, digest)
     }
 }
 
@@ -102,6 +102,9 @@ pub(super) struct Head {
 pub(super) struct Patience(HashMap<String, Instant>);
 
 impl Patience {
+    /// After this time an event is not tried again, however few attempts there were.
+    pub const TIME: Duration = Duration::from_secs(3);
+
     /// The pauses between the attempts at an event.
     pub fn pauses() -> impl Iterator<Item = Duration> {
         ExponentialBuilder::default().with_min_delay(PAUSE).with_jitter().with_max_times(RETRIES).build()

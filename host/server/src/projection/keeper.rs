@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cairn_model::manifest::{OnFailure, Projection};
-use cairn_model::{Change, Clock, Position, RecordedEvent, StreamKey, Version};
+use cairn_model::{Change, Clock, Position, RecordedEvent, StreamKey, Timestamp, Version};
 use cairn_store::{ApplyError, Batch, DeadLetter, LetterFilter, LogFilter, ReadModel, Store};
-use cairn_wasm::Fault;
+use cairn_wasm::{Fault, FaultKind};
 
 use super::control::{self, Control, Instead, Retry, Wish};
 use super::failure::{Failure, Head, Patience, waiting};
@@ -27,6 +27,8 @@ const PAGE_MIN: u32 = 100;
 const PAGE_MAX: u32 = 10_000;
 /// How long a step should take: pages grow and shrink towards it. It is how long others wait for what they have written.
 const STEP: Duration = Duration::from_millis(150);
+/// In how many parts an event is looked for that takes the guest too long.
+const SLOW_PARTS: usize = 16;
 /// How many events of a stream are read at once.
 const STREAM_PAGE: u32 = 1_000;
 
@@ -116,10 +118,23 @@ struct Run {
 }
 
 impl Run {
-    /// Two parts, each with half of the events.
-    fn halves(mut self) -> (Self, Self) {
-        let half = self.events.len() / 2;
-        let second = self.events.split_off(half);
+    /// So many parts, the last one first.
+    fn parts(self, parts: usize) -> Vec<Self> {
+        let size = self.events.len().div_ceil(parts).max(1);
+        let (mut all, mut rest) = (Vec::new(), self);
+        while rest.events.len() > size {
+            let (first, later) = rest.split(size);
+            all.push(first);
+            rest = later;
+        }
+        all.push(rest);
+        all.reverse();
+        all
+    }
+
+    /// The first so many events, and the others.
+    fn split(mut self, count: usize) -> (Self, Self) {
+        let second = self.events.split_off(count);
         let to = self.events.last().map_or(self.to, |event| event.position);
         let (waiting, later) = self.waiting.into_iter().partition(|event| event.position <= to);
         let (skipped, skipped_later) = self.skipped.into_iter().partition(|position| *position <= to);
@@ -133,8 +148,8 @@ impl Run {
 /// What came of a run.
 enum Ran {
     Done,
-    /// The blame is on one of several events.
-    TooMuch(Run),
+    /// The blame is on one of several events: look for it in so many parts.
+    TooMuch(Run, usize),
     Stopped,
 }
 
@@ -229,11 +244,7 @@ impl Keeper {
                 Piece::Decision { at, wish } => self.carry_out(at, wish, control).await?,
                 Piece::Run(run) => match self.run(run, control).await? {
                     Ran::Done => {}
-                    Ran::TooMuch(run) => {
-                        let (first, second) = run.halves();
-                        pieces.push(Piece::Run(second));
-                        pieces.push(Piece::Run(first));
-                    }
+                    Ran::TooMuch(run, parts) => pieces.extend(run.parts(parts).into_iter().map(Piece::Run)),
                     Ran::Stopped => {
                         self.stopped_at = Some(control.version);
                         return Ok(Went::Stopped);
@@ -286,16 +297,22 @@ impl Keeper {
         if run.events.len() == 1 {
             return self.run_one(run, control).await;
         }
+        let began = self.clock.now();
         let (events, outcomes) = self.project(run.events).await?;
         run.events = events;
-        let Ok(outcomes) = outcomes else { return Ok(Ran::TooMuch(run)) };
+        let outcomes = match outcomes {
+            Ok(outcomes) => outcomes,
+            // Each part with the event in it takes the whole time again; those without it are quick.
+            Err(fault) if fault.kind == FaultKind::Deadline => return Ok(Ran::TooMuch(run, SLOW_PARTS)),
+            Err(_) => return Ok(Ran::TooMuch(run, 2)),
+        };
         let mut outcomes: Vec<Outcome> =
             outcomes.into_iter().map(|outcome| outcome.map_err(|cause| (Failure::new(&cause), 1))).collect();
         if outcomes.iter().any(Result::is_err) {
             self.try_again(&run.events, &mut outcomes).await?;
         }
-        match self.commit(&run, outcomes, control).await {
-            Err(Refused::Rejected(_)) if run.events.len() > 1 => Ok(Ran::TooMuch(run)),
+        match self.commit(&run, outcomes, control, began).await {
+            Err(Refused::Rejected(_)) if run.events.len() > 1 => Ok(Ran::TooMuch(run, 2)),
             committed => Ok(committed?),
         }
     }
@@ -338,6 +355,7 @@ impl Keeper {
     /// Takes a run with one event for the guest, which is to blame for whatever goes wrong.
     async fn run_one(&mut self, mut run: Run, control: &Control) -> Result<Ran, Error> {
         let (mut attempts, mut pauses) = (0, Patience::pauses());
+        let (began, clock) = (self.clock.now(), Instant::now());
         loop {
             attempts += 1;
             let (events, outcomes) = self.project(run.events).await?;
@@ -352,24 +370,30 @@ impl Keeper {
             };
             let failure = match outcome {
                 Err(failure) => failure,
-                Ok(changes) => match self.commit(&run, vec![Ok(changes)], control).await {
+                Ok(changes) => match self.commit(&run, vec![Ok(changes)], control, began).await {
                     Err(Refused::Rejected(failure)) => failure,
                     committed => return Ok(committed?),
                 },
             };
             let print = failure.fingerprint(&run.events[0].event_type);
-            match pauses.next().filter(|_| self.patience.allows(&print)) {
+            match pauses.next().filter(|_| self.patience.allows(&print) && clock.elapsed() < Patience::TIME) {
                 Some(pause) => tokio::time::sleep(pause).await,
                 None => {
                     self.patience.ends(print);
-                    return Ok(self.commit(&run, vec![Err((failure, attempts))], control).await?);
+                    return Ok(self.commit(&run, vec![Err((failure, attempts))], control, began).await?);
                 }
             }
         }
     }
 
-    /// Writes what a run came to.
-    async fn commit(&mut self, run: &Run, outcomes: Vec<Outcome>, control: &Control) -> Result<Ran, Refused> {
+    /// Writes what a run came to that was first tried at `began`.
+    async fn commit(
+        &mut self,
+        run: &Run,
+        outcomes: Vec<Outcome>,
+        control: &Control,
+        began: Timestamp,
+    ) -> Result<Ran, Refused> {
         let now = self.clock.now();
         let mut batch = Batch { settled: run.skipped.clone(), ..Batch::default() };
         let mut to = run.to;
@@ -389,7 +413,7 @@ impl Keeper {
             };
             let before = self.ahead.get(&event.position);
             let attempts = attempts + before.map_or(0, |letter| letter.attempts);
-            let first = before.map(|letter| letter.first_failed_at);
+            let first = before.map_or(began, |letter| letter.first_failed_at);
             let letter = DeadLetter {
                 edited: edited(control, event.position),
                 ..failure.letter(event, attempts, first, now, &self.digest)
@@ -530,7 +554,10 @@ impl Keeper {
             self.is_out_of_order = true;
         }
         let home = changes.len();
-        tracing::info!(projection = %self.instance.spec.name, %stream, home, left = events.len() - home, "events came home");
+        if home > 0 {
+            let left = events.len() - home;
+            tracing::info!(projection = %self.instance.spec.name, %stream, home, left, "events came home");
+        }
         if home == events.len() {
             self.parked.remove(stream);
         } else {
@@ -589,7 +616,7 @@ impl Keeper {
                 (None, Some(failure)) => {
                     let attempts = before.map_or(0, |letter| letter.attempts) + 1;
                     let failed_before = before.filter(|letter| letter.waits_for.is_none());
-                    let first = failed_before.map(|letter| letter.first_failed_at);
+                    let first = failed_before.map_or(now, |letter| letter.first_failed_at);
                     failure.letter(event, attempts, first, now, &self.digest)
                 }
                 (Some(head), _) => waiting(event, head, now, &self.digest),
