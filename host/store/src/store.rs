@@ -406,13 +406,19 @@ impl Store {
         on_log!(&*self.inner.backend, log => log.instances(projection).await)
     }
 
-    /// Notes the component whose declarations the active instance has, if it has these. Where nothing is noted, instance 0 is
-    /// active from now on.
+    /// Notes the component whose declarations the active instance has, if it has these. Where nothing is noted, the instance
+    /// `first` is active from now on.
     ///
     /// # Errors
     /// [`Error::Database`].
-    pub async fn note_component(&self, projection: &str, form: &str, digest: &str) -> Result<(), Error> {
-        on_log!(&*self.inner.backend, log => log.note_component(projection, form, digest).await)
+    pub async fn note_component(
+        &self,
+        projection: &str,
+        form: &str,
+        digest: &str,
+        first: u64,
+    ) -> Result<(), Error> {
+        on_log!(&*self.inner.backend, log => log.note_component(projection, form, digest, first).await)
     }
 
     /// Lets queries read another instance, in one transaction. Answers whether the active one was the expected one.

@@ -222,14 +222,27 @@ async fn a_changed_version_is_built_beside_the_old_one_on_postgres() {
     a_changed_version_is_built_beside_the_old_one(Some(&postgres.database("cairn"))).await;
 }
 
-/// Kills the host again and again while it builds.
+/// Kills the host in the middle of a build: behind the first page there is an event that takes a second.
 async fn a_killed_rebuild_goes_on(database: Option<&str>) {
     let mut host = builder(&guest("faulty"), database).start().await;
     let client = host.client();
+    let slow = new_id();
+    client.command("probe", slow, "create", json!({})).await.created();
     fill(&client, size(60, 600), 40).await;
+    client.command("probe", slow, "add", json!({"by": 555})).await.ok();
+    fill(&client, 2, 5).await;
     let before = rows(&client).await;
     call(&client, Method::POST, "entries/rebuild").await;
-    for _ in 0..3 {
+    let mut reached = 0;
+    for _ in 0..2 {
+        let client = host.client();
+        let status =
+            until(&client, "entries", |status| status["rebuild"]["position"].as_u64() > Some(0)).await;
+        let position = status["rebuild"]["position"].as_u64().expect("a position");
+        assert!(position >= reached, "{position} after {reached}");
+        assert_eq!((&status["state"], &status["instance"]), (&json!("rebuilding"), &json!(0)));
+        assert!(status["rebuild"]["seconds_left"].as_f64().is_some(), "{status}");
+        reached = position;
         host.kill9().await;
         host.restart().await;
     }
@@ -237,6 +250,10 @@ async fn a_killed_rebuild_goes_on(database: Option<&str>) {
     until(&client, "entries", |status| status["instance"] == 1).await;
     assert_eq!(rows(&client).await, before);
     assert_eq!(status(&client, "entries").await["state"], "running");
+    let begun = host.log();
+    let begun: Vec<_> = begun.lines().filter(|line| line.contains("a read model is built")).collect();
+    let (first, last) = (begun[0], begun[begun.len() - 1]);
+    assert!(first.contains("position=0") && !last.contains("position=0"), "{begun:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -164,6 +164,17 @@ impl Control {
         self.instead.get(&position)
     }
 
+    /// The rebuild that was asked for and is not done, where this instance is the active one and tables are made of `form`. One
+    /// of another form was asked for by another release or for another database.
+    pub fn pending(&self, active: u64, form: &str) -> Option<&Rebuild> {
+        self.rebuild.as_ref().filter(|rebuild| rebuild.build != active && rebuild.form == form)
+    }
+
+    /// The instance that is the active one where nobody has noted which is: in a log that was restored.
+    pub fn active_by_log(&self) -> u64 {
+        self.rebuild.as_ref().map_or(0, |rebuild| rebuild.build)
+    }
+
     /// The number of the next build, which nobody had before.
     pub fn next_build(&self, active: u64) -> u64 {
         self.last_build.max(active) + 1
@@ -174,7 +185,7 @@ impl Control {
         this: &mut Arc<Self>,
         store: &Store,
         stream: &StreamKey,
-    ) -> Result<bool, anyhow::Error> {
+    ) -> Result<bool, cairn_store::Error> {
         let mut changed = false;
         loop {
             let events = store.read_stream(stream, this.version, PAGE).await?;
@@ -184,7 +195,10 @@ impl Control {
             changed = true;
             let control = Arc::make_mut(this);
             for event in &events {
-                control.apply(event)?;
+                if let Err(error) = control.apply(event) {
+                    // Only this host writes the stream, so another release did.
+                    tracing::error!(position = event.position, %error, "a decision about a projection cannot be read");
+                }
             }
         }
     }

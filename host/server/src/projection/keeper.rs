@@ -261,7 +261,7 @@ impl Keeper {
         for mut event in events {
             let at = event.position;
             if event.stream == self.control_stream
-                && let Some(wish) = control::wish(&event).map_err(anyhow::Error::from)?
+                && let Ok(Some(wish)) = control::wish(&event)
             {
                 if run.to > 0 {
                     pieces.push(Piece::Run(std::mem::take(&mut run)));

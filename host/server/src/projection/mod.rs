@@ -134,8 +134,7 @@ impl Projections {
                 turn: tokio::sync::Mutex::new(()),
                 error: Mutex::new(None),
             });
-            let digest = plugin.component.digest().to_string();
-            store.note_component(&spec.name, &projection.form, &digest).await?;
+            projection.note_component().await?;
             projection.refresh().await?;
             let (leases, stop) = (leases.clone(), stop.clone());
             let (running_here, bus) = (projection.clone(), bus.clone());
@@ -253,11 +252,17 @@ impl Running {
         format!("projection/{}", self.name)
     }
 
+    /// Notes that this is the code of the active instance, if it has the same form.
+    async fn note_component(&self) -> Result<(), cairn_store::Error> {
+        let first = self.control().await?.active_by_log();
+        let digest = self.plugin.component.digest().to_string();
+        self.store.note_component(&self.name, &self.form, &digest, first).await
+    }
+
     /// Opens the instance that queries read, if it is another one than before, with the code that goes with it.
     async fn refresh(&self) -> Result<(), cairn_store::Error> {
         let Some(known) = self.store.instances(&self.name).await? else {
-            let digest = self.plugin.component.digest().to_string();
-            return self.store.note_component(&self.name, &self.form, &digest).await;
+            return self.note_component().await;
         };
         if let Some(serving) = self.serving.load_full()
             && serving.number() == known.active
@@ -303,7 +308,7 @@ impl Running {
     }
 
     /// What operators have decided by now.
-    async fn control(&self) -> Result<Arc<Control>, anyhow::Error> {
+    async fn control(&self) -> Result<Arc<Control>, cairn_store::Error> {
         let mut control = self.control.lock().await;
         if Control::read_on(&mut control, &self.store, &control::stream(&self.name)).await? {
             self.decided.send_replace(control.version);

@@ -106,12 +106,6 @@ impl From<LetterGroup> for Group {
     }
 }
 
-/// The log of decisions could not be read.
-pub(super) fn unreadable(error: anyhow::Error) -> Problem {
-    tracing::error!(%error, "what was decided about a projection cannot be read");
-    Problem::new(Code::StoreUnavailable, "the store cannot be read now")
-}
-
 impl Projections {
     /// Lets a projection rest, a rebuild of it too. Nothing happens if it rests already.
     ///
@@ -139,7 +133,7 @@ impl Projections {
         let projection = self.find(name)?;
         let active = projection.active().await?;
         let decide = |control: &Control| {
-            if control.rebuild.as_ref().is_some_and(|rebuild| rebuild.build != active) {
+            if control.pending(active, &projection.form).is_some() {
                 return Err(Problem::new(Code::Conflict, format!("`{name}` is being rebuilt already")));
             }
             Ok(Some(Decision::Rebuild(Rebuild {
@@ -159,9 +153,9 @@ impl Projections {
     pub async fn cancel_rebuild(&self, name: &str, author: &Author) -> Result<Position, Problem> {
         let projection = self.find(name)?;
         let active = projection.active().await?;
-        let decide = |control: &Control| match &control.rebuild {
-            Some(rebuild) if rebuild.build != active => Ok(Some(Decision::Cancel(rebuild.clone()))),
-            _ => Err(Problem::new(Code::NotFound, format!("`{name}` is not being rebuilt"))),
+        let decide = |control: &Control| match control.pending(active, &projection.form) {
+            Some(rebuild) => Ok(Some(Decision::Cancel(rebuild.clone()))),
+            None => Err(Problem::new(Code::NotFound, format!("`{name}` is not being rebuilt"))),
         };
         projection.decide(author, decide).await
     }
@@ -280,7 +274,7 @@ impl Running {
         decide: impl Fn(&Control) -> Result<Option<Decision>, Problem>,
     ) -> Result<Position, Problem> {
         for _ in 0..ATTEMPTS {
-            let control = self.control().await.map_err(unreadable)?;
+            let control = self.control().await?;
             let Some(decision) = decide(&control)? else { return Ok(self.store.head()) };
             let author = Author { generation: self.generation, ..author.clone() };
             match control::decide(&self.store, &self.clock, &author, &self.name, control.version, decision)
@@ -288,7 +282,7 @@ impl Running {
             {
                 Ok(position) => {
                     // Whoever waits for decisions in this process hears of it now.
-                    self.control().await.map_err(unreadable)?;
+                    self.control().await?;
                     return Ok(position);
                 }
                 Err(host_log::Error::Stale) => {}

@@ -81,10 +81,7 @@ impl Running {
     /// The rebuild that is wanted and not done. If one is due that nobody has asked for, the host asks for it.
     async fn wanted(&self, control: &Control) -> Result<Option<Rebuild>, Error> {
         let Some(known) = self.store.instances(&self.name).await? else { return Ok(None) };
-        let pending = control.rebuild.as_ref().filter(|rebuild| rebuild.build != known.active);
-        if let Some(rebuild) = pending
-            && rebuild.form == self.form
-        {
+        if let Some(rebuild) = control.pending(known.active, &self.form) {
             return Ok(Some(rebuild.clone()));
         }
         let reason = if known.form != self.form {

@@ -36,7 +36,11 @@ impl Running {
                     seen = 0;
                     self.note(None);
                 }
-                Ok((Went::Paused | Went::Stopped, newest)) => seen = newest,
+                Ok((Went::Paused | Went::Stopped, newest)) => {
+                    pause = PAUSE_MIN;
+                    seen = newest;
+                    self.note(None);
+                }
                 Err(Error::LeaseLost) => {
                     tracing::warn!(projection = %self.name, "another host runs the projection");
                     return;

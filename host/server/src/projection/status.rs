@@ -84,7 +84,7 @@ impl Projections {
 
 impl Running {
     async fn status(&self) -> Result<Status, Problem> {
-        let control = self.control().await.map_err(super::operate::unreadable)?;
+        let control = self.control().await?;
         let instance = self.store.instances(&self.name).await?.map_or(0, |known| known.active);
         let standing = self.store.instance_standing(&self.name, instance).await?;
         let position = standing.as_ref().map_or(0, |standing| standing.position);
@@ -130,7 +130,7 @@ impl Running {
         active: u64,
         head: Position,
     ) -> Result<Option<Building>, Problem> {
-        let Some(rebuild) = control.rebuild.as_ref().filter(|rebuild| rebuild.build != active) else {
+        let Some(rebuild) = control.pending(active, &self.form) else {
             return Ok(None);
         };
         let standing = self.store.instance_standing(&self.name, rebuild.build).await?;

@@ -16,8 +16,9 @@ impl Log {
         projection: &str,
         form: &str,
         digest: &str,
+        first: u64,
     ) -> Result<(), Error> {
-        self.read_models.note_component(projection, form, digest).await
+        self.read_models.note_component(projection, form, digest, first).await
     }
 
     pub(crate) async fn switch(&self, switch: &Switch<'_>, fence: &Fence) -> Result<bool, Error> {

@@ -30,17 +30,19 @@ impl Log {
         projection: &str,
         form: &str,
         digest: &str,
+        first: u64,
     ) -> Result<(), Error> {
         let mut writer = self.turn().await;
         let mut transaction = writer.begin().await?;
         sqlx::query(
-            "INSERT INTO read_models (projection, active, form, digest) VALUES (?, 0, ?, ?)
+            "INSERT INTO read_models (projection, active, form, digest) VALUES (?1, ?4, ?2, ?3)
              ON CONFLICT (projection) DO UPDATE SET digest = excluded.digest
              WHERE form = excluded.form AND digest <> excluded.digest",
         )
         .bind(projection)
         .bind(form)
         .bind(digest)
+        .bind(signed(first))
         .execute(&mut *transaction)
         .await?;
         Ok(transaction.commit().await?)

@@ -13,9 +13,9 @@ pub async fn queries_move_in_one_step_and_what_nobody_needs_goes(place: Place) {
     let (old_form, new_form) = (store.read_model_form(&old), store.read_model_form(&new));
     assert_ne!(old_form, new_form);
     assert_eq!(store.instances("things").await.expect("reads"), None);
-    store.note_component("things", &old_form, "one").await.expect("notes");
-    store.note_component("things", &new_form, "other").await.expect("notes nothing");
-    store.note_component("things", &old_form, "same form").await.expect("notes");
+    store.note_component("things", &old_form, "one", 0).await.expect("notes");
+    store.note_component("things", &new_form, "other", 0).await.expect("notes nothing");
+    store.note_component("things", &old_form, "same form", 0).await.expect("notes");
     let known = store.instances("things").await.expect("reads").expect("is noted");
     let first = Instances { active: 0, previous: None, form: old_form, digest: "same form".to_owned() };
     assert_eq!(known, first);

@@ -18,6 +18,10 @@ pub fn project(projection: &str, events: &[Event]) -> Vec<Result<Vec<Change>, Fa
     }
 }
 
+/// A number that takes the projection `entries` about a second, which is in time.
+const SLOW: i64 = 555;
+const SLOW_TURNS: u32 = 3_000_000_000;
+
 /// What is added becomes a row, unless it is one of the numbers that fail.
 fn numbers(projection: &str, event: &Event) -> Result<Vec<Change>, Fault> {
     let data: Value = serde_json::from_slice(&event.data).map_err(|error| fault(error.to_string()))?;
@@ -25,7 +29,13 @@ fn numbers(projection: &str, event: &Event) -> Result<Vec<Change>, Fault> {
         return Ok(Vec::new());
     }
     let id = Cell::Text(event.id.clone());
-    match data["by"].as_i64() {
+    let by = data["by"].as_i64();
+    if by == Some(SLOW) && projection == "entries" {
+        (0..SLOW_TURNS).for_each(|turn| {
+            std::hint::black_box(turn);
+        });
+    }
+    match by {
         None => Err(fault("no number")),
         Some(13) => Err(fault(format!("thirteen is not projected, at {}", event.position))),
         Some(666) => {

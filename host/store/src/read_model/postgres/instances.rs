@@ -37,15 +37,17 @@ impl Host {
         projection: &str,
         form: &str,
         digest: &str,
+        first: u64,
     ) -> Result<(), Error> {
         sqlx::query(
-            "INSERT INTO public.read_models AS r (projection, active, form, digest) VALUES ($1, 0, $2, $3)
+            "INSERT INTO public.read_models AS r (projection, active, form, digest) VALUES ($1, $4, $2, $3)
              ON CONFLICT (projection) DO UPDATE SET digest = excluded.digest
              WHERE r.form = excluded.form AND r.digest <> excluded.digest",
         )
         .bind(projection)
         .bind(form)
         .bind(digest)
+        .bind(signed(first))
         .execute(&self.keeper)
         .await?;
         Ok(())
