@@ -163,10 +163,23 @@ async fn files_are_the_same_after_a_rebuild() {
     }
     let last = folders[20].expect("a folder");
     client.command("folder", last, "move", json!({"parent_id": folders[1]})).await.ok();
+    // A policy deletes what is in a folder.
+    let (gone, inside) = (folders[30].expect("a folder"), new_id());
+    client.command("file", inside, "create", json!({"name": "inside", "parent_id": gone})).await.created();
+    client.command("folder", gone, "delete", json!({})).await.ok();
+    eventually(LIMIT, || async {
+        let state = client.state("file", inside).await;
+        if state["is_deleted"] == true { Ok(()) } else { Err(state.to_string()) }
+    })
+    .await;
+    client.has_seen(client.head().await);
     let before = read_model(&client).await;
+    let head = client.head().await;
     call(&client, Method::POST, "files/rebuild").await;
     until(&client, "files", |status| status["instance"] == 1).await;
     assert_eq!(read_model(&client).await, before);
+    // The policy did nothing about it: the log has only the wish more.
+    assert_eq!(client.head().await, head + 1);
 }
 
 /// A changed version is built beside the old rows, which their own code answers until then; killed hosts go on.

@@ -22,7 +22,7 @@ use arc_swap::ArcSwapOption;
 use cairn_bus::Bus;
 use cairn_model::manifest::{Manifest, Projection};
 use cairn_model::{Clock, Name, Position, Principal, RecordedEvent};
-use cairn_store::{Fence, Session, Store};
+use cairn_store::{Fence, Instances, Session, Store};
 use cairn_wasm::Engine;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -83,6 +83,8 @@ struct Running {
     turn: tokio::sync::Mutex<()>,
     /// What keeps this host from going on.
     error: Mutex<Option<String>>,
+    /// What is known of the active instance, if the code that belongs to it is not to be had: it is looked for once.
+    without_code: Mutex<Option<Instances>>,
 }
 
 /// All projections of the host.
@@ -133,6 +135,7 @@ impl Projections {
                 rebuild_due: Notify::new(),
                 turn: tokio::sync::Mutex::new(()),
                 error: Mutex::new(None),
+                without_code: Mutex::new(None),
             });
             projection.note_component().await?;
             projection.refresh().await?;
@@ -272,11 +275,14 @@ impl Running {
         }
         let code = if known.form == self.form {
             Some((self.plugin.clone(), self.spec.clone()))
+        } else if self.without_code.lock().unwrap_or_else(PoisonError::into_inner).as_ref() == Some(&known) {
+            None
         } else {
             self.former_code(&known.digest, &known.form).await
         };
         let Some((plugin, spec)) = code else {
             self.serving.store(None);
+            *self.without_code.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
             return Ok(());
         };
         let model = self.store.open_instance(&spec, known.active).await?;
