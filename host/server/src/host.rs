@@ -21,7 +21,7 @@ use crate::http::{self, accept};
 use crate::leases::Leases;
 use crate::plugins::{self, Registry};
 use crate::policy::{self, Surroundings};
-use crate::projection::Projections;
+use crate::projection::{self, Projections};
 use crate::query::Queries;
 use crate::relay::{self, Publisher};
 
@@ -114,7 +114,14 @@ pub async fn run(config: Config, clock: Clock, stop: CancellationToken) -> Resul
         let keep = |_, lost| facts::keep(store.clone(), registry.clone(), lost);
         leases.hold("facts", &stop, std::future::pending, keep).await;
     });
-    let projections = Projections::start(store.clone(), &generation, &bus, &leases, &tasks, &quiet).await?;
+    let reading = projection::Surroundings {
+        store: store.clone(),
+        engine: engine.clone(),
+        data: data.clone(),
+        bus: bus.clone(),
+        clock: clock.clone(),
+    };
+    let projections = Projections::start(reading, &generation, &leases, &tasks, &quiet).await?;
     let limits = &config.limits;
     let command_limits = command::Limits {
         in_flight: limits.in_flight,

@@ -6,6 +6,7 @@ pub mod command;
 pub mod config;
 pub mod facts;
 pub mod host;
+pub mod host_log;
 pub mod housekeeping;
 pub mod http;
 pub mod leases;

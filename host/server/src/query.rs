@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 use crate::command::verdict;
 use crate::plugins::{self, Registry};
 use crate::problem::{Code, Problem};
-use crate::projection::Projections;
+use crate::projection::{Projections, View};
 
 /// How often a guest may ask for more rows in one query.
 const ROUNDS: usize = 16;
@@ -73,18 +73,22 @@ impl Queries {
     /// rejects, and problems of the guest and the store.
     pub async fn run(&self, request: Request) -> Result<Answer, Problem> {
         let generation = self.registry.current();
-        let (plugin, query) = generation.query(&request.query).ok_or_else(|| {
+        let (_, query) = generation.query(&request.query).ok_or_else(|| {
             Problem::new(Code::NotFound, format!("no active plugin has a query `{}`", request.query))
+        })?;
+        let name = &query.spec.projection;
+        let View { mut session, plugin } = match request.min_position {
+            Some((position, patience)) => {
+                self.projections.view_from(name, &request.principal, position, patience).await?
+            }
+            None => self.projections.view(name, &request.principal).await?,
+        };
+        // Rows of former declarations are answered by the code that belongs to them.
+        let query = plugin.query(&request.query).ok_or_else(|| {
+            Problem::new(Code::ProjectionBehind, format!("the read model `{name}` is being built"))
         })?;
         let params = serde_json::Value::Object(plugins::parameters(&query.spec, request.params)?);
         query.params.check(&params)?;
-        let name = &query.spec.projection;
-        let mut session = match request.min_position {
-            Some((position, patience)) => {
-                self.projections.session_from(name, &request.principal, position, patience).await?
-            }
-            None => self.projections.session(name, &request.principal).await?,
-        };
         let position = session.position();
         let now = self.clock.now();
         let now = Timestamp::from_micros(now.micros() - now.micros().rem_euclid(TIME_STEP_US));

@@ -49,8 +49,23 @@ impl Folder {
         self.path.join(LOG_FILE)
     }
 
-    /// A read model.
-    pub fn read_model(&self, projection: &str) -> PathBuf {
-        self.path.join("read").join(format!("{projection}.sqlite"))
+    /// An instance of a read model.
+    pub fn read_model(&self, projection: &str, instance: u64) -> PathBuf {
+        let name = match instance {
+            0 => format!("{projection}.sqlite"),
+            number => format!("{projection}.{number}.sqlite"),
+        };
+        self.path.join("read").join(name)
+    }
+
+    /// The instances of a read model that have a file.
+    pub fn read_model_instances(&self, projection: &str) -> Result<Vec<u64>, Error> {
+        let read = self.path.join("read");
+        let entries = fs::read_dir(&read).map_err(|source| Error::File { path: read.clone(), source })?;
+        let number = |name: &str| {
+            let rest = name.strip_prefix(projection)?.strip_suffix(".sqlite")?;
+            if rest.is_empty() { Some(0) } else { rest.strip_prefix('.')?.parse().ok() }
+        };
+        Ok(entries.flatten().filter_map(|entry| number(entry.file_name().to_str()?)).collect())
     }
 }

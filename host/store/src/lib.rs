@@ -13,6 +13,7 @@ mod facts;
 mod folder;
 mod heads;
 mod import;
+mod instances;
 mod keys;
 mod lease;
 mod log;
@@ -35,12 +36,16 @@ pub use error::{DatabaseError, Error};
 pub use facts::Facts;
 pub use folder::LOG_FILE;
 pub use import::{ImportError, Imported};
+pub use instances::{Instances, Switch};
 pub use keys::StoredKey;
 pub use lease::Fence;
 pub use log::LogFilter;
 pub use options::{Options, PostgresOptions};
 pub use policies::{OutboxEntry, OutboxKey, Reaction, ReactionCommand};
-pub use read_model::{ApplyError, LogEnd, ManifestError, ReadError, ReadModel, Session, check_projection};
+pub use read_model::{
+    ApplyError, Batch, DeadLetter, LetterFilter, LetterGroup, LogEnd, ManifestError, ReadError, ReadModel,
+    Session, Standing, check_projection,
+};
 pub use snapshots::NewSnapshot;
 pub use store::Store;
 pub use verify::Verification;

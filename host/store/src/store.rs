@@ -15,12 +15,13 @@ use crate::append::{Append, Outcome};
 use crate::backend::{Backend, on_log};
 use crate::error::Error;
 use crate::facts::Facts;
+use crate::instances::{Instances, Switch};
 use crate::keys::StoredKey;
 use crate::lease::Fence;
 use crate::log::LogFilter;
 use crate::options::Options;
 use crate::policies::{OutboxEntry, OutboxKey, Reaction};
-use crate::read_model::ReadModel;
+use crate::read_model::{self, Origin, ReadModel, Standing};
 use crate::sequencer::{self, Queue};
 use crate::snapshots::NewSnapshot;
 use crate::verify::Verification;
@@ -381,20 +382,95 @@ impl Store {
         on_log!(&*self.inner.backend, log => log.prune_idempotency(older_than, limit).await)
     }
 
-    /// Opens a projection's read model. It begins empty, at position 0, if there is none, or one of another log,
-    /// version or form.
+    /// Opens the instance of a projection's read model that queries read. It begins empty, at position 0, if there is none,
+    /// or one of another log, version or form.
     ///
     /// # Errors
-    /// [`Error::Manifest`] if the projection's declarations are wrong; what the files or SQLite refuse.
+    /// [`Error::Manifest`] if the projection's declarations are wrong; what the files or the database refuse.
     pub async fn open_read_model(&self, projection: &Projection) -> Result<ReadModel, Error> {
+        let active = self.instances(&projection.name).await?.map_or(0, |instances| instances.active);
+        self.open_instance(projection, active).await
+    }
+
+    /// Opens this instance of a projection's read model, like [`Store::open_read_model`].
+    ///
+    /// # Errors
+    /// [`Error::Manifest`] if the projection's declarations are wrong; what the files or the database refuse.
+    pub async fn open_instance(&self, projection: &Projection, instance: u64) -> Result<ReadModel, Error> {
+        let origin = Origin { log_id: self.log_id(), head: self.head(), clock: self.inner.clock.clone() };
         match &*self.inner.backend {
-            Backend::Sqlite(log) => {
-                ReadModel::open(&log.folder, self.log_id(), self.head(), projection).await
-            }
-            Backend::Postgres(log) => {
-                ReadModel::open(&log.read_models, self.log_id(), self.head(), projection).await
+            Backend::Sqlite(log) => ReadModel::open(&log.folder, origin, projection, instance).await,
+            Backend::Postgres(log) => ReadModel::open(&log.read_models, origin, projection, instance).await,
+        }
+    }
+
+    /// What the tables of a projection are made of: an instance with the same form fits its declarations.
+    pub fn read_model_form(&self, projection: &Projection) -> String {
+        match &*self.inner.backend {
+            Backend::Sqlite(_) => read_model::sqlite_form(projection),
+            Backend::Postgres(_) => read_model::postgres_form(projection),
+        }
+    }
+
+    /// What is known about a read model's instances; `None` of one that nobody has noted yet.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn instances(&self, projection: &str) -> Result<Option<Instances>, Error> {
+        on_log!(&*self.inner.backend, log => log.instances(projection).await)
+    }
+
+    /// Notes the component whose declarations the active instance has, if it has these. Where nothing is noted, the instance
+    /// `first` is active from now on.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn note_component(
+        &self,
+        projection: &str,
+        form: &str,
+        digest: &str,
+        first: u64,
+    ) -> Result<(), Error> {
+        on_log!(&*self.inner.backend, log => log.note_component(projection, form, digest, first).await)
+    }
+
+    /// Lets queries read another instance, in one transaction. Answers whether the active one was the expected one.
+    ///
+    /// # Errors
+    /// [`Error::Superseded`] if the lease was lost; [`Error::Database`].
+    pub async fn switch_read_model(&self, switch: &Switch<'_>, fence: &Fence) -> Result<bool, Error> {
+        on_log!(&*self.inner.backend, log => log.switch(switch, fence).await)
+    }
+
+    /// Removes all instances of a read model but the active one, the one before it, and `building`. With `building` the one
+    /// before goes too, unless it is the same.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::File`].
+    pub async fn sweep_instances(&self, projection: &str, building: Option<u64>) -> Result<(), Error> {
+        if let Some(building) = building {
+            on_log!(&*self.inner.backend, log => log.forget_previous(projection, building).await)?;
+        }
+        let Some(known) = self.instances(projection).await? else { return Ok(()) };
+        for found in on_log!(&*self.inner.backend, log => log.found_instances(projection).await)? {
+            if found != known.active && Some(found) != known.previous && Some(found) != building {
+                on_log!(&*self.inner.backend, log => log.remove_instance(projection, found).await)?;
             }
         }
+        Ok(())
+    }
+
+    /// How an instance stands, whoever keeps it; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn instance_standing(
+        &self,
+        projection: &str,
+        instance: u64,
+    ) -> Result<Option<Standing>, Error> {
+        on_log!(&*self.inner.backend, log => log.standing_of(projection, instance).await)
     }
 
     /// Whether the log can be read and, as far as is known, written.

@@ -4,6 +4,7 @@
 pub mod accept;
 mod aggregates;
 mod audit;
+mod dead_letters;
 mod export;
 mod health;
 mod import;
@@ -86,6 +87,17 @@ pub fn router(services: Services) -> Router {
         .route("/v1/plugins", get(plugins::list))
         .route("/v1/plugins/{name}", get(plugins::one))
         .route("/v1/projections", get(projections::list))
+        .route("/v1/projections/{name}", get(projections::one))
+        .route("/v1/projections/{name}/pause", post(projections::pause))
+        .route("/v1/projections/{name}/resume", post(projections::resume))
+        .route(
+            "/v1/projections/{name}/rebuild",
+            post(projections::rebuild).delete(projections::cancel_rebuild),
+        )
+        .route("/v1/projections/{name}/dead-letters", get(dead_letters::list))
+        .route("/v1/projections/{name}/dead-letters/retry", post(dead_letters::retry_all))
+        .route("/v1/projections/{name}/dead-letters/{position}/retry", post(dead_letters::retry))
+        .route("/v1/projections/{name}/dead-letters/{position}/skip", post(dead_letters::skip))
         .route("/v1/audit/verify", get(audit::verify))
         .route("/v1/export", get(export::export))
         .route("/v1/import", post(import::import))

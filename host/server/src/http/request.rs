@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::respond::TraceId;
 use super::{Limits, Shared};
+use crate::host_log::Author;
 use crate::problem::{Code, Problem};
 
 /// The longest idempotency key.
@@ -43,6 +44,13 @@ impl Caller {
         } else {
             Err(Problem::new(Code::Forbidden, "this needs the scope `admin`"))
         }
+    }
+}
+
+impl Caller {
+    /// The caller as the author of what the host is told to do.
+    pub fn author(&self) -> Author {
+        Author { actor: self.principal.id, trace_id: Some(self.trace_id.clone()), generation: 0 }
     }
 }
 

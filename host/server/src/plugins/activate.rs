@@ -8,15 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cairn_model::chain::Hash;
-use cairn_model::{Clock, Lineage, Metadata, Name, NewEvent, Principal, StreamKey, Version, ids};
-use cairn_store::{Answer, Append, ClaimChanges, Outcome, Store};
+use cairn_model::{Clock, Principal, StreamKey, Version, ids};
+use cairn_store::Store;
 use cairn_wasm::{Component, Engine};
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Generation, Plugin};
+use crate::host_log::{self, Author};
 
-/// The tenant of the host's own streams.
-const HOST_TENANT: &str = "cairn";
 /// The aggregate type of the host's streams about plugins.
 const PLUGIN_AGGREGATE: &str = "cairn.plugin";
 /// The event that an activation is.
@@ -62,15 +61,11 @@ impl<'a> Loader<'a> {
         Plugin::new(Arc::new(component)).await.map(Arc::new)
     }
 
-    async fn load_kept(&self, activation: &Activation) -> Result<Arc<Plugin>, Error> {
-        let digest = Hash::parse(&activation.digest)
-            .ok_or_else(|| Error::Record(format!("`{}` is no digest", activation.digest)))?;
-        match self.store.component(digest).await? {
-            Some(bytes) => self.load(Path::new(&activation.name), bytes).await,
-            None => {
-                let (name, digest) = (activation.name.clone(), activation.digest.clone());
-                Err(Error::Missing { name, digest })
-            }
+    async fn load_kept(&self, name: &str, digest: &str) -> Result<Arc<Plugin>, Error> {
+        let hash = Hash::parse(digest).ok_or_else(|| Error::Record(format!("`{digest}` is no digest")))?;
+        match self.store.component(hash).await? {
+            Some(bytes) => self.load(Path::new(name), bytes).await,
+            None => Err(Error::Missing { name: name.to_owned(), digest: digest.to_owned() }),
         }
     }
 
@@ -94,52 +89,36 @@ impl<'a> Loader<'a> {
     /// Records an activation of a plugin whose stream has this version. Answers false if it has another one by now: another host
     /// was faster.
     async fn record(&self, activation: &Activation, expected: Version) -> Result<bool, Error> {
-        let tenant: Name = HOST_TENANT.into();
-        let principal = Principal::administrator(tenant.clone());
+        let actor = Principal::administrator(host_log::TENANT).id;
+        let author = Author { actor, trace_id: None, generation: activation.generation };
+        let data = serde_json::to_string(activation).map_err(|error| Error::Record(error.to_string()))?;
         let stream = stream(&activation.name);
-        let now = self.clock.now();
-        let command_id = ids::new_id(now);
-        let metadata = Metadata {
-            actor: principal.id,
-            on_behalf_of: None,
-            tenant,
-            command_id,
-            correlation_id: command_id.to_string(),
-            causation_id: None,
-            causation_depth: 0,
-            trace_id: command_id.simple().to_string(),
-            digest: String::new(),
-            generation: activation.generation,
-            log_id: self.store.log_id(),
-            occurred_at: now,
-        };
-        let json = |error: serde_json::Error| Error::Record(error.to_string());
-        let data = serde_json::to_string(activation).map_err(json)?;
-        let append = Append {
-            expected,
-            stream,
-            events: vec![NewEvent { event_type: ACTIVATED.into(), schema_version: 1, data }],
-            metadata: serde_json::to_string(&metadata).map_err(json)?,
-            reads: Vec::new(),
-            claims: ClaimChanges::default(),
-            access: None,
-            idempotency: None,
-            record_unchanged: false,
-            answer: Answer::empty(),
-            lineage: Lineage::default(),
-            insists: false,
-        };
-        match self.store.append_and_wait(append).await {
-            Outcome::Committed(_) => Ok(true),
-            Outcome::Stale(_) => Ok(false),
-            other => Err(Error::Record(format!("{other:?}"))),
+        match host_log::append(self.store, self.clock, &author, stream, expected, ACTIVATED, data).await {
+            Ok(_) => Ok(true),
+            Err(host_log::Error::Stale) => Ok(false),
+            Err(error) => Err(Error::Record(error.to_string())),
         }
     }
 }
 
 /// The stream in which a plugin's activations are.
 fn stream(plugin: &str) -> StreamKey {
-    StreamKey::new(HOST_TENANT, PLUGIN_AGGREGATE, ids::derived_id(&["plugin", plugin]))
+    StreamKey::new(host_log::TENANT, PLUGIN_AGGREGATE, ids::derived_id(&["plugin", plugin]))
+}
+
+/// A component that was active once, by its digest; `name` is for messages.
+///
+/// # Errors
+/// When its bytes are not kept, or cannot be used.
+pub async fn load_kept(
+    engine: &Engine,
+    store: &Store,
+    clock: &Clock,
+    data: &Path,
+    name: &str,
+    digest: &str,
+) -> Result<Arc<Plugin>, Error> {
+    Loader::new(engine, store, clock, data).load_kept(name, digest).await
 }
 
 /// The generation that the log says is active, after the components in these files were activated. A file whose
@@ -186,7 +165,7 @@ async fn activate_loaded(
     let mut plugins: Vec<Arc<Plugin>> = Vec::new();
     for activation in &active {
         if !fresh.iter().any(|(plugin, _)| *plugin.manifest().name == *activation.name) {
-            plugins.push(loader.load_kept(activation).await?);
+            plugins.push(loader.load_kept(&activation.name, &activation.digest).await?);
         }
     }
     plugins.extend(fresh.iter().map(|(plugin, _)| plugin.clone()));

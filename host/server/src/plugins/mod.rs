@@ -14,7 +14,7 @@ use cairn_model::manifest::{self, Manifest};
 use cairn_model::{Name, manifest::Projection};
 use cairn_wasm::Component;
 
-pub use activate::{Activation, activate};
+pub use activate::{Activation, activate, load_kept};
 pub use schema::{Schema, parameters};
 
 /// A loaded component with its compiled schemas.
@@ -164,6 +164,11 @@ impl Plugin {
     /// What the component declares.
     pub fn manifest(&self) -> &Manifest {
         self.component.manifest()
+    }
+
+    /// The query with this name.
+    pub fn query(&self, name: &str) -> Option<&Query> {
+        self.queries.get(name)
     }
 
     /// The event type with this name of this aggregate type, and the name.

@@ -121,8 +121,13 @@ impl<'a> Page<'a> {
             anyhow::bail!("{} reads rows, but its manifest names no projection", self.policy.spec.name);
         };
         let principal = self.policy.principal(tenant);
-        let session = self.policy.projections.session_from(projection, &principal, self.last, PATIENCE).await;
-        session.map_err(|problem| anyhow::anyhow!("{}", problem.detail()))
+        let view = self.policy.projections.view_from(projection, &principal, self.last, PATIENCE).await;
+        let view = view.map_err(|problem| anyhow::anyhow!("{}", problem.detail()))?;
+        // The policy's statements are those of its own component.
+        if view.plugin.component.digest() != self.policy.component.digest() {
+            anyhow::bail!("the read model `{projection}` is being built anew");
+        }
+        Ok(view.session)
     }
 }
 

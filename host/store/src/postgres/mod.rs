@@ -9,6 +9,7 @@ mod connect;
 mod facts;
 mod idempotency;
 mod import;
+mod instances;
 mod keys;
 mod leases;
 mod log;

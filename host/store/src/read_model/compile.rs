@@ -20,6 +20,8 @@ pub(super) struct Compiled {
     pub table_index: HashMap<Name, usize>,
     pub statements: Vec<CompiledStatement>,
     pub statement_index: HashMap<Name, usize>,
+    /// Which of the projection's instances it is.
+    pub instance: u64,
     /// The schema that it has in PostgreSQL.
     pub schema: String,
     /// A digest of the tables' declarations.
@@ -62,8 +64,8 @@ impl CompiledStatement {
 }
 
 impl Compiled {
-    /// Checks a projection and compiles it.
-    pub fn new(projection: &Projection) -> Result<Self, ManifestError> {
+    /// Checks a projection and compiles it, for this instance of it.
+    pub fn new(projection: &Projection, instance: u64) -> Result<Self, ManifestError> {
         let wrong = |subject: String, complaint: Complaint| ManifestError {
             projection: projection.name.clone(),
             subject,
@@ -87,7 +89,7 @@ impl Compiled {
             }
             tables.push(compiled);
         }
-        let schema = names::schema(&projection.name);
+        let schema = names::schema(&projection.name, instance);
         let own: BTreeSet<String> = table_index.keys().map(|name| name.to_string()).collect();
         let mut statements = Vec::new();
         let mut statement_index = HashMap::new();
@@ -106,7 +108,7 @@ impl Compiled {
         }
         let form = form(projection);
         let projection = projection.clone();
-        Ok(Self { projection, tables, table_index, statements, statement_index, schema, form })
+        Ok(Self { projection, tables, table_index, statements, statement_index, instance, schema, form })
     }
 
     /// The table with this name.
@@ -126,7 +128,8 @@ impl Compiled {
     }
 }
 
-fn form(projection: &Projection) -> Hash {
+/// A digest of the tables' declarations.
+pub(super) fn form(projection: &Projection) -> Hash {
     // Names, numbers and strings: nothing in it can fail to serialize.
     let text = serde_json::to_vec(&(projection.version, &projection.tables)).unwrap_or_default();
     Hash::of(&text)

@@ -9,10 +9,11 @@ const SCHEMA_NAME_LIMIT: usize = 48;
 const LENGTH_LIMIT: usize = 60;
 
 /// Names that belong to the host or to the databases.
-const RESERVED: [&str; 5] = ["projection_positions", "readable", "input", "json_each", "excluded"];
+const RESERVED: [&str; 6] =
+    ["projection_positions", "dead_letters", "readable", "input", "json_each", "excluded"];
 
 /// The host's own tables in the log. A common table with such a name could hide that the log's table is meant.
-const HOST_TABLES: [&str; 12] = [
+const HOST_TABLES: [&str; 13] = [
     "access",
     "access_keys",
     "claims",
@@ -24,6 +25,7 @@ const HOST_TABLES: [&str; 12] = [
     "policy_positions",
     "policy_states",
     "projection_positions",
+    "read_models",
     "snapshots",
 ];
 
@@ -32,14 +34,22 @@ pub(super) fn is_host_table(name: &str) -> bool {
     HOST_TABLES.contains(&name) || name == "_sqlx_migrations"
 }
 
-/// The schema of a projection in PostgreSQL, 63 bytes at most. A second build beside it would have a number behind a dot,
-/// which no projection has in its name.
-pub(super) fn schema(projection: &str) -> String {
-    if projection.len() <= SCHEMA_NAME_LIMIT {
-        return format!("read_{projection}");
-    }
-    let digest = Hash::of(projection.as_bytes()).to_string();
-    format!("read_{}.{}", &projection[..SCHEMA_NAME_LIMIT - 9], &digest[..8])
+/// The schema of a projection's instance in PostgreSQL, 63 bytes at most. Those beside the first one have a number behind a
+/// dot, which no projection has in its name.
+pub(super) fn schema(projection: &str, instance: u64) -> String {
+    let first = if projection.len() <= SCHEMA_NAME_LIMIT {
+        format!("read_{projection}")
+    } else {
+        let digest = Hash::of(projection.as_bytes()).to_string();
+        format!("read_{}~{}", &projection[..SCHEMA_NAME_LIMIT - 9], &digest[..8])
+    };
+    if instance == 0 { first } else { format!("{first}.{instance}") }
+}
+
+/// Which instance of the projection has this schema, if it is one's.
+pub(super) fn instance(projection: &str, found: &str) -> Option<u64> {
+    let rest = found.strip_prefix(&schema(projection, 0))?;
+    if rest.is_empty() { Some(0) } else { rest.strip_prefix('.')?.parse().ok().filter(|number| *number > 0) }
 }
 
 /// What is wrong with the name of a common table, if something is.
@@ -70,9 +80,25 @@ mod tests {
 
     #[test]
     fn schemas_are_different_and_short() {
-        assert_eq!(schema("files"), "read_files");
-        let (one, two) = (schema(&"a".repeat(59)), schema(&"a".repeat(60)));
-        assert!(one != two && one.len() <= 60);
+        assert_eq!(
+            (schema("files", 0).as_str(), schema("files", 3).as_str()),
+            ("read_files", "read_files.3")
+        );
+        let (one, two) = (schema(&"a".repeat(59), 0), schema(&"a".repeat(60), 999_999_999));
+        assert!(one != two && two.len() <= 63, "{one} {two}");
+    }
+
+    #[test]
+    fn instances_are_found_by_their_schemas() {
+        let long = "a".repeat(60);
+        for name in ["files", &long] {
+            for number in [0, 1, 27] {
+                assert_eq!(instance(name, &schema(name, number)), Some(number));
+            }
+        }
+        for stranger in ["read_filess", "read_files.", "read_files.0", "read_files.x", "read_file"] {
+            assert_eq!(instance("files", stranger), None, "{stranger}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod components;
 mod fetch;
 mod idempotency;
 mod import;
+mod instances;
 mod keys;
 mod leases;
 pub(crate) mod log;

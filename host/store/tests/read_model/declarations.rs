@@ -81,7 +81,7 @@ pub async fn good_statements_run(place: Place) {
     let writes = (0..WRITES.len()).map(|number| run(&named("write", number), id(1)));
     let batches =
         (0..BATCHES.len()).flat_map(|number| [2, 3].map(|key| run(&named("batch", number), id(key))));
-    model.apply(writes.chain(batches).collect(), 0, 0).await.expect("applies");
+    model.apply(writes.chain(batches).collect::<Vec<_>>(), 0, 0).await.expect("applies");
     for number in 0..READS.len() {
         ask(&model, &named("read", number), Vec::new()).await.expect("rows");
     }

@@ -1,9 +1,11 @@
 //! Read models: what is written is read, what must not be reached is not, and both databases answer the same.
 
+mod dead_letters;
 mod declarations;
 mod equal;
 mod files_plugin;
 mod grouping;
+mod instances;
 mod models;
 mod postgres_schemas;
 mod readable;
@@ -35,6 +37,9 @@ macro_rules! on_both {
 }
 
 on_both![
+    dead_letters::letters_commit_with_rows_and_position,
+    dead_letters::a_failure_is_noted_until_the_next_step,
+    instances::queries_move_in_one_step_and_what_nobody_needs_goes,
     declarations::good_statements_run,
     grouping::random_batches_equal_their_changes_one_by_one,
     models::a_read_model_is_kept_unless_version_form_or_log_differ,

@@ -136,6 +136,8 @@ pub async fn the_login_of_queries_reaches_nothing_else(place: Place) {
         "SELECT * FROM public.access_keys",
         "SELECT * FROM public.claims",
         "SELECT * FROM public.things",
+        "SELECT * FROM public.read_models",
+        "SELECT * FROM read_things.dead_letters",
         "SELECT * FROM cairn.query_login",
         "SELECT * FROM cairn.readable",
         "SELECT set_config('cairn.caller', '{\"unbounded\":true}', true), set_config('cairn.seal', 'x', true), (SELECT count(*) FROM cairn.readable)",

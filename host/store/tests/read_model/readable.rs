@@ -119,7 +119,7 @@ pub async fn a_list_shows_what_the_model_says(place: Place) {
         table: "items".into(),
         row: vec![Value::Text(Uuid::from_u128(number).to_string()), Value::Integer(1)],
     });
-    model.apply(items.collect(), 0, 0).await.expect("applies");
+    model.apply(items.collect::<Vec<_>>(), 0, 0).await.expect("applies");
     for case in 0..20 {
         let mut chain: Vec<Access> = Vec::new();
         for number in 0..25 {

@@ -182,7 +182,7 @@ pub async fn too_many_rows_and_too_much_time_end_a_read(place: Place) {
         vec![column("n", ColumnType::Integer)],
     );
     let (_store, model) = place.with(&small(vec![all_things(), endless])).await;
-    let many = (0..50).map(|id| put(id, "x")).collect();
+    let many: Vec<_> = (0..50).map(|id| put(id, "x")).collect();
     model.apply(many, 0, 1).await.expect("applies");
     let mut session = model.session(&admin()).await.expect("a session");
     let everything = call("all_things", Vec::new());

@@ -11,6 +11,7 @@ use crate::read_model::Step;
 use crate::read_model::compile::CompiledStatement;
 use crate::read_model::error::ApplyError;
 use crate::read_model::group::{Group, Op, Values, group};
+use crate::read_model::letters::{LetterChanges, PARK, SETTLE};
 
 /// How many rows or calls go into one statement.
 const ROWS_AT_ONCE: usize = 5000;
@@ -19,14 +20,19 @@ const ROWS_AT_ONCE: usize = 5000;
 const TWICE: &str = "21000";
 
 /// Writes the changes and moves the position.
-pub(super) async fn apply(tables: &Tables, ops: Vec<Op>, step: Step) -> Result<(), ApplyError> {
+pub(super) async fn apply(
+    tables: &Tables,
+    ops: Vec<Op>,
+    letters: LetterChanges,
+    step: Step,
+) -> Result<(), ApplyError> {
     let (compiled, texts) = (&tables.compiled, &tables.texts);
     let mut transaction = tables.host.keeper.begin().await?;
     // Whoever else is about to move it waits here.
     let row = sqlx::query(AssertSqlSafe(texts.lock.clone())).fetch_one(&mut *transaction).await?;
     let number = |index| row.try_get::<i64, _>(index).map(|number| u64::try_from(number).unwrap_or(0));
-    let is_ours = row.try_get::<&str, _>(2)? == schema::form(compiled)
-        && row.try_get::<&str, _>(3)? == tables.log_id.to_string();
+    let is_ours = row.try_get::<&str, _>(2)? == schema::form(compiled.form)
+        && row.try_get::<&str, _>(3)? == tables.origin.log_id.to_string();
     if !is_ours {
         return Err(ApplyError::Replaced);
     }
@@ -44,9 +50,15 @@ pub(super) async fn apply(tables: &Tables, ops: Vec<Op>, step: Step) -> Result<(
             }
         }
     }
+    for (sql, rows) in [(SETTLE, letters.settled), (PARK, letters.parked)] {
+        if let Some(rows) = rows {
+            sqlx::query(texts.on_schema(sql)).bind(rows).execute(&mut *transaction).await?;
+        }
+    }
     sqlx::query(AssertSqlSafe(texts.advance.clone()))
         .bind(i64::try_from(step.to).unwrap_or(i64::MAX))
         .bind(i64::try_from(epoch).unwrap_or(i64::MAX))
+        .bind(letters.out_of_order)
         .execute(&mut *transaction)
         .await?;
     Ok(transaction.commit().await?)

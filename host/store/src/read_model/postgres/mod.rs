@@ -5,6 +5,7 @@
 
 mod apply;
 mod host;
+mod instances;
 mod login;
 mod schema;
 mod session;
@@ -19,26 +20,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use cairn_model::chain::Hash;
-use cairn_model::{Name, Position};
+use cairn_model::{Name, Position, StreamKey};
 use futures_util::TryStreamExt;
 use sqlx::AssertSqlSafe;
-use uuid::Uuid;
 
 pub(crate) use self::host::Host;
 use self::schema::Built;
+pub(in crate::read_model) use self::schema::form;
 pub(super) use self::session::Reading;
 use self::texts::Texts;
 use super::compile::Compiled;
 use super::error::ApplyError;
 use super::group::Op;
-use super::{RowDigest, Step};
+use super::letters::{self, DeadLetter, LetterChanges, LetterFilter, LetterGroup, Standing};
+use super::{Origin, RowDigest, Step};
 use crate::error::Error;
+use crate::log::signed;
 
 /// A projection's tables in their schema.
 #[derive(Debug)]
 pub(super) struct Tables {
     host: Arc<Host>,
-    log_id: Uuid,
+    origin: Origin,
     compiled: Arc<Compiled>,
     texts: Texts,
     closed: AtomicBool,
@@ -76,10 +79,10 @@ impl Growth {
 }
 
 impl Tables {
-    pub async fn open(host: Arc<Host>, log_id: Uuid, compiled: Arc<Compiled>) -> Result<Self, Error> {
+    pub async fn open(host: Arc<Host>, origin: Origin, compiled: Arc<Compiled>) -> Result<Self, Error> {
         let texts = Texts::new(&compiled);
         let tables =
-            Self { host, log_id, compiled, texts, closed: AtomicBool::new(false), growth: Growth::new() };
+            Self { host, origin, compiled, texts, closed: AtomicBool::new(false), growth: Growth::new() };
         tables.host.ensure().await?;
         let built = tables.build(false).await?;
         match schema::prepare(&tables.host, &tables.compiled, &tables.texts).await {
@@ -94,7 +97,7 @@ impl Tables {
     }
 
     async fn build(&self, anew: bool) -> Result<Built, Error> {
-        schema::build(&self.host, &self.compiled, &self.texts, self.log_id, anew).await
+        schema::build(&self.host, &self.compiled, &self.texts, &self.origin, anew).await
     }
 
     /// Makes anew what is missing, as an error says that something is.
@@ -129,10 +132,10 @@ impl Tables {
         Ok(u64::try_from(position).unwrap_or(0))
     }
 
-    pub async fn apply(&self, ops: Vec<Op>, step: Step) -> Result<(), ApplyError> {
+    pub async fn apply(&self, ops: Vec<Op>, letters: LetterChanges, step: Step) -> Result<(), ApplyError> {
         self.open_or_closed()?;
         let changes = ops.len() as u64;
-        let applied = host::within(host::APPLY_LIMIT, apply::apply(self, ops, step)).await;
+        let applied = host::within(host::APPLY_LIMIT, apply::apply(self, ops, letters, step)).await;
         match applied {
             Err(ApplyError::Store(Error::Database(error))) if is_gap(&error.0) => {
                 self.repair(&error.0).await?;
@@ -161,6 +164,45 @@ impl Tables {
         }
     }
 
+    pub async fn note_failure(&self, epoch: u64, failure: &str) -> Result<(), Error> {
+        self.open_or_closed()?;
+        let sql = self.texts.on_schema("UPDATE POSITIONS SET failure = $1 WHERE epoch <= $2");
+        let noted = sqlx::query(sql).bind(failure.replace('\0', "\u{fffd}")).bind(signed(epoch));
+        noted.execute(&self.host.keeper).await?;
+        Ok(())
+    }
+
+    pub async fn standing(&self) -> Result<Standing, Error> {
+        // Makes the tables anew if they are gone.
+        self.position().await?;
+        let row = sqlx::query(self.texts.on_schema(letters::STANDING)).fetch_one(&self.host.keeper).await?;
+        Ok(letters::standing(&row)?)
+    }
+
+    pub async fn dead_letters(&self, filter: &LetterFilter) -> Result<Vec<DeadLetter>, Error> {
+        let [fingerprint, tenant, aggregate, id] = filter.texts();
+        let rows = sqlx::query(self.texts.on_schema(letters::LIST))
+            .bind(signed(filter.after))
+            .bind(fingerprint)
+            .bind(tenant)
+            .bind(aggregate)
+            .bind(id)
+            .bind(letters::limit(filter))
+            .fetch_all(&self.host.keeper)
+            .await?;
+        rows.iter().map(letters::letter).collect()
+    }
+
+    pub async fn letter_groups(&self) -> Result<Vec<LetterGroup>, Error> {
+        let rows = sqlx::query(self.texts.on_schema(letters::GROUPS)).fetch_all(&self.host.keeper).await?;
+        rows.iter().map(letters::letter_group).collect()
+    }
+
+    pub async fn parked_streams(&self) -> Result<Vec<StreamKey>, Error> {
+        let rows = sqlx::query(self.texts.on_schema(letters::STREAMS)).fetch_all(&self.host.keeper).await?;
+        rows.iter().map(letters::stream).collect()
+    }
+
     pub async fn checksum(&self) -> Result<BTreeMap<Name, Hash>, Error> {
         let mut sums = BTreeMap::new();
         let mut transaction =
@@ -184,7 +226,7 @@ impl Tables {
         for table in &self.texts.tables {
             sqlx::query(AssertSqlSafe(table.empty.clone())).execute(&mut *transaction).await?;
         }
-        sqlx::query(AssertSqlSafe(self.texts.rewind.clone())).execute(&mut *transaction).await?;
+        sqlx::raw_sql(AssertSqlSafe(self.texts.rewind.clone())).execute(&mut *transaction).await?;
         Ok(transaction.commit().await?)
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cairn_model::chain::Hash;
 use cairn_model::manifest::Table;
 use sqlx::{AssertSqlSafe, Column, Executor, PgConnection, Row, SqlSafeStr, Statement, TypeInfo};
 use uuid::Uuid;
@@ -9,12 +10,14 @@ use uuid::Uuid;
 use super::texts::Texts;
 use super::{Host, code, host};
 use crate::error::Error;
+use crate::log::unsigned;
+use crate::read_model::Origin;
 use crate::read_model::compile::{Compiled, CompiledStatement};
 use crate::read_model::dialect::{Type, quoted};
 use crate::read_model::names::is_host_table;
 
 /// Counted up when the host itself makes another form of the same declarations: read models are then built anew.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 
 /// What is written on a schema, so that no stranger's schema is ever dropped.
 const COMMENT: &str = "a read model of Cairn; it is made anew from the log when it is missing";
@@ -29,8 +32,8 @@ pub(super) enum Built {
 }
 
 /// What the tables are made of.
-pub(super) fn form(compiled: &Compiled) -> String {
-    format!("{FORM} {}", compiled.form)
+pub(in crate::read_model) fn form(declared: Hash) -> String {
+    format!("{FORM} {declared}")
 }
 
 /// Sees to it that there is a read model of this log and these declarations: the one that is there, or with `anew`, or if it
@@ -39,18 +42,21 @@ pub(super) async fn build(
     host: &Host,
     compiled: &Compiled,
     texts: &Texts,
-    log_id: Uuid,
+    origin: &Origin,
     anew: bool,
 ) -> Result<Built, Error> {
     let mut transaction = host.keeper.begin().await?;
     host::lock(&mut transaction).await?;
-    if !anew && fits(&mut transaction, compiled, texts, log_id).await? {
+    if !anew && fits(&mut transaction, compiled, texts, origin.log_id).await? {
         grant(&mut transaction, compiled, &host.role()).await?;
         transaction.commit().await?;
         return Ok(Built::Before);
     }
     drop_schema(&mut transaction, &compiled.schema).await?;
-    create(&mut transaction, compiled, texts, log_id).await?;
+    create(&mut transaction, compiled, texts, origin).await?;
+    if is_active(&mut transaction, compiled).await? {
+        show(&mut transaction, compiled).await?;
+    }
     grant(&mut transaction, compiled, &host.role()).await?;
     transaction.commit().await?;
     Ok(Built::Anew)
@@ -82,7 +88,7 @@ async fn fits(
             ORDER BY c.relname, a.attnum)
          FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid JOIN pg_type AS t ON t.oid = a.atttypid
          WHERE c.relnamespace = to_regnamespace($1) AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
-         AND c.relname <> 'projection_positions'",
+         AND c.relname NOT IN ('projection_positions', 'dead_letters')",
     )
     .bind(quoted(&compiled.schema))
     .fetch_one(&mut *connection)
@@ -98,7 +104,7 @@ async fn fits(
     let row = sqlx::query(AssertSqlSafe(sql)).fetch_optional(connection).await?;
     let Some(row) = row else { return Ok(false) };
     Ok(row.try_get::<&str, _>(0)? == log_id.to_string()
-        && row.try_get::<&str, _>(1)? == form(compiled)
+        && row.try_get::<&str, _>(1)? == form(compiled.form)
         && row.try_get::<i64, _>(2)? <= row.try_get::<i64, _>(3)?)
 }
 
@@ -116,7 +122,7 @@ fn outline(compiled: &Compiled) -> String {
     columns.collect::<Vec<_>>().join(", ")
 }
 
-async fn drop_schema(connection: &mut PgConnection, schema: &str) -> Result<(), Error> {
+pub(super) async fn drop_schema(connection: &mut PgConnection, schema: &str) -> Result<(), Error> {
     let comment: Option<Option<String>> = sqlx::query_scalar(
         "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = $1",
     )
@@ -140,43 +146,97 @@ async fn create(
     connection: &mut PgConnection,
     compiled: &Compiled,
     texts: &Texts,
-    log_id: Uuid,
+    origin: &Origin,
 ) -> Result<(), Error> {
     // Names were checked before, and are quoted besides.
     let sql = format!(
         "CREATE SCHEMA {schema}; COMMENT ON SCHEMA {schema} IS '{COMMENT}';
          CREATE TABLE {positions} (
-             one      bool PRIMARY KEY DEFAULT true CHECK (one),
-             name     text NOT NULL,
-             version  int8 NOT NULL,
-             position int8 NOT NULL,
-             log_id   text NOT NULL,
-             epoch    int8 NOT NULL,
-             form     text NOT NULL
-         )",
+             one          bool PRIMARY KEY DEFAULT true CHECK (one),
+             name         text NOT NULL,
+             version      int8 NOT NULL,
+             position     int8 NOT NULL,
+             log_id       text NOT NULL,
+             epoch        int8 NOT NULL,
+             form         text NOT NULL,
+             failure      text,
+             out_of_order bool NOT NULL DEFAULT false,
+             created_at   int8 NOT NULL
+         );
+         CREATE TABLE {letters} (
+             position        int8 PRIMARY KEY,
+             tenant          text COLLATE \"C\" NOT NULL,
+             aggregate       text COLLATE \"C\" NOT NULL,
+             id              text COLLATE \"C\" NOT NULL,
+             version         int8 NOT NULL,
+             type            text NOT NULL,
+             cause           text NOT NULL,
+             detail          text,
+             attempts        int8 NOT NULL,
+             first_failed_at int8 NOT NULL,
+             last_failed_at  int8 NOT NULL,
+             digest          text NOT NULL,
+             fingerprint     text COLLATE \"C\" NOT NULL,
+             waits_for       int8,
+             edited          text
+         );
+         CREATE INDEX ON {letters} (id, aggregate, tenant)",
         schema = quoted(&compiled.schema),
         positions = texts.positions,
+        letters = texts.letters,
     );
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await?;
     for table in &texts.tables {
         sqlx::raw_sql(AssertSqlSafe(table.create.clone())).execute(&mut *connection).await?;
     }
     let sql = format!(
-        "INSERT INTO {} (name, version, position, log_id, epoch, form) VALUES ($1, $2, 0, $3, 0, $4)",
+        "INSERT INTO {} (name, version, position, log_id, epoch, form, created_at) VALUES ($1, $2, 0, $3, 0, $4, $5)",
         texts.positions
     );
     sqlx::query(AssertSqlSafe(sql))
         .bind(&*compiled.projection.name)
         .bind(i64::from(compiled.projection.version))
-        .bind(log_id.to_string())
-        .bind(form(compiled))
-        .execute(&mut *connection)
+        .bind(origin.log_id.to_string())
+        .bind(form(compiled.form))
+        .bind(origin.clock.now().micros())
+        .execute(connection)
         .await?;
-    show(connection, compiled).await
+    Ok(())
+}
+
+/// Whether queries read this instance.
+async fn is_active(connection: &mut PgConnection, compiled: &Compiled) -> Result<bool, sqlx::Error> {
+    let active: Option<i64> =
+        sqlx::query_scalar("SELECT active FROM public.read_models WHERE projection = $1")
+            .bind(&*compiled.projection.name)
+            .fetch_optional(connection)
+            .await?;
+    Ok(active.map_or(0, unsigned) == compiled.instance)
+}
+
+/// Takes away the views of an instance that is read no longer.
+pub(super) async fn hide(connection: &mut PgConnection, schema: &str) -> Result<(), Error> {
+    let views: Vec<String> = sqlx::query_scalar(
+        "SELECT DISTINCT v.relname::text FROM pg_class AS v
+         JOIN pg_rewrite AS r ON r.ev_class = v.oid
+         JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+             AND d.refclassid = 'pg_class'::regclass
+         JOIN pg_class AS t ON t.oid = d.refobjid
+         WHERE v.relkind = 'v' AND v.relnamespace = 'public'::regnamespace AND v.relowner = current_user::regrole
+         AND v.relname = t.relname AND t.relkind = 'r' AND t.relnamespace = to_regnamespace($1)",
+    )
+    .bind(quoted(schema))
+    .fetch_all(&mut *connection)
+    .await?;
+    for view in views {
+        let sql = format!("DROP VIEW public.{}", quoted(&view));
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 /// Views in `public`, for people to look at. A name that is taken is left alone.
-async fn show(connection: &mut PgConnection, compiled: &Compiled) -> Result<(), Error> {
+pub(super) async fn show(connection: &mut PgConnection, compiled: &Compiled) -> Result<(), Error> {
     for table in &compiled.tables {
         let name = &*table.declared.name;
         let is_taken: bool = sqlx::query_scalar(
@@ -201,7 +261,7 @@ async fn show(connection: &mut PgConnection, compiled: &Compiled) -> Result<(), 
 async fn grant(connection: &mut PgConnection, compiled: &Compiled, role: &str) -> Result<(), sqlx::Error> {
     let may: Option<bool> = sqlx::query_scalar(
         "SELECT has_schema_privilege($1, $2, 'USAGE') AND bool_and(has_table_privilege($1, oid, 'SELECT'))
-         FROM pg_class WHERE relnamespace = $3::regnamespace AND relkind = 'r'",
+         FROM pg_class WHERE relnamespace = $3::regnamespace AND relkind = 'r' AND relname <> 'dead_letters'",
     )
     .bind(role)
     .bind(&compiled.schema)
@@ -212,9 +272,11 @@ async fn grant(connection: &mut PgConnection, compiled: &Compiled, role: &str) -
         return Ok(());
     }
     let (schema, role) = (quoted(&compiled.schema), quoted(role));
-    let sql = format!(
-        "GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}"
-    );
+    let own = compiled.tables.iter().map(|table| table.declared.name.as_ref());
+    let tables: Vec<String> =
+        own.chain(["projection_positions"]).map(|name| format!("{schema}.{}", quoted(name))).collect();
+    let sql =
+        format!("GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT ON {} TO {role}", tables.join(", "));
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?;
     Ok(())
 }

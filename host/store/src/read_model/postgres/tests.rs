@@ -2,15 +2,15 @@
 
 use std::sync::{Arc, LazyLock};
 
-use cairn_model::Principal;
 use cairn_model::manifest::{AccessMode, Column, ColumnType, Index, OnFailure, Projection, Statement, Table};
+use cairn_model::{Clock, Principal};
 use cairn_servers::Postgres;
 use sqlx::{AssertSqlSafe, Executor, Row};
 use tempfile::TempDir;
 
 use super::{Host, Texts, code, host};
-use crate::read_model::ReadModel;
 use crate::read_model::compile::Compiled;
+use crate::read_model::{Origin, ReadModel};
 use crate::{Options, PostgresOptions, Store};
 
 static SERVER: LazyLock<Postgres> = LazyLock::new(Postgres::start);
@@ -56,7 +56,8 @@ async fn place(database: &str, projection: &Projection) -> (TempDir, Store, Arc<
     let options = Options { postgres: Some(PostgresOptions::new(&url)), ..Options::new(folder.path()) };
     let store = Store::open(options).await.expect("the store opens");
     let host = Arc::new(Host::open(url.parse().expect("a URL"), None).await.expect("opens"));
-    ReadModel::open(&host, store.log_id(), 0, projection).await.expect("the read model opens");
+    let origin = Origin { log_id: store.log_id(), head: 0, clock: Clock::System };
+    ReadModel::open(&host, origin, projection, 0).await.expect("the read model opens");
     (folder, store, host)
 }
 
@@ -88,7 +89,7 @@ async fn readable_is_looked_up_row_by_row() {
              'name ' || id FROM public.access;
          ANALYZE",
     );
-    let sql = Texts::new(&Compiled::new(&projection).expect("compiles")).statements;
+    let sql = Texts::new(&Compiled::new(&projection, 0).expect("compiles")).statements;
     let mut transaction = host.queries().begin().await.expect("begins");
     let (caller, seal) =
         host.sealed(&Principal { scopes: Vec::new(), ..Principal::administrator("default") });

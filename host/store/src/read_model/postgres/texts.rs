@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use cairn_model::manifest::{Column, ColumnType, Table};
+use sqlx::AssertSqlSafe;
 
 use crate::read_model::compile::Compiled;
 use crate::read_model::dialect::{Type, quoted};
@@ -16,11 +17,13 @@ pub(super) struct Texts {
     pub statements: Vec<Arc<str>>,
     /// The table of the position, and its row's place.
     pub positions: String,
+    /// The table of the dead letters.
+    pub letters: String,
     /// Reads the position.
     pub position: Arc<str>,
     /// Reads position, epoch and form, and keeps them from others.
     pub lock: Arc<str>,
-    /// Moves the position to `$1`, the epoch to `$2`.
+    /// Moves the position to `$1`, the epoch to `$2`; `$3` says whether rows came out of order.
     pub advance: Arc<str>,
     /// Lets PostgreSQL count the rows of all tables.
     pub count: Arc<str>,
@@ -44,19 +47,41 @@ pub(super) struct TableTexts {
 impl Texts {
     pub fn new(compiled: &Compiled) -> Self {
         let schema = &compiled.schema;
-        let positions = format!("{}.\"projection_positions\"", quoted(schema));
+        let host = |table: &str| format!("{}.{}", quoted(schema), quoted(table));
+        let (positions, letters) = (host("projection_positions"), host("dead_letters"));
         let statements = compiled.statements.iter();
         Self {
             tables: compiled.tables.iter().map(|table| table_texts(schema, &table.declared)).collect(),
             statements: statements.map(|statement| statement.postgres.sql.as_str().into()).collect(),
             position: format!("SELECT position FROM {positions}").into(),
             lock: format!("SELECT position, epoch, form, log_id FROM {positions} FOR UPDATE").into(),
-            advance: format!("UPDATE {positions} SET position = $1::int8, epoch = $2::int8").into(),
+            advance: format!(
+                "UPDATE {positions} SET position = $1::int8, epoch = $2::int8, failure = NULL,
+                     out_of_order = out_of_order OR $3"
+            )
+            .into(),
             count: count(compiled).into(),
-            rewind: format!("UPDATE {positions} SET position = 0").into(),
+            rewind: format!(
+                "DELETE FROM {letters}; UPDATE {positions} SET position = 0, failure = NULL, out_of_order = false"
+            )
+            .into(),
             positions,
+            letters,
         }
     }
+
+    /// A text of `letters` for this schema.
+    pub fn on_schema(&self, text: &str) -> AssertSqlSafe<String> {
+        AssertSqlSafe(in_schema(text, &self.positions, &self.letters))
+    }
+}
+
+/// A text of `letters` for these tables.
+pub(super) fn in_schema(text: &str, positions: &str, letters: &str) -> String {
+    text.replace("TABLE", letters)
+        .replace("EACH", "json_array_elements($1::json)")
+        .replace("POSITION_LIST", "json_array_elements_text($1::json)")
+        .replace("POSITIONS", positions)
 }
 
 fn count(compiled: &Compiled) -> String {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Row};
 
+use super::files::on_file;
 use super::texts::{TableTexts, Texts};
 use super::values::{add, bind};
 use crate::error::{DatabaseError, Error};
@@ -12,6 +13,7 @@ use crate::read_model::Step;
 use crate::read_model::compile::{Compiled, CompiledTable};
 use crate::read_model::error::ApplyError;
 use crate::read_model::group::{Group, Op, Values, group};
+use crate::read_model::letters::{LetterChanges, PARK, SETTLE};
 use crate::sqlite::log::{signed, unsigned};
 use crate::sqlite::multi::Script;
 
@@ -24,6 +26,7 @@ pub(super) async fn apply(
     compiled: &Compiled,
     texts: &Texts,
     ops: Vec<Op>,
+    letters: LetterChanges,
     step: Step,
 ) -> Result<(), ApplyError> {
     let row =
@@ -44,9 +47,17 @@ pub(super) async fn apply(
             }
         }
     }
-    sqlx::query("UPDATE projection_positions SET position = ?, epoch = ?")
+    for (sql, rows) in [(SETTLE, letters.settled), (PARK, letters.parked)] {
+        if let Some(rows) = rows {
+            sqlx::query(AssertSqlSafe(on_file(sql))).bind(rows).execute(&mut *connection).await?;
+        }
+    }
+    sqlx::query(
+        "UPDATE projection_positions SET position = ?, epoch = ?, failure = NULL, out_of_order = out_of_order OR ?",
+    )
         .bind(signed(step.to))
         .bind(signed(epoch))
+        .bind(letters.out_of_order)
         .execute(connection)
         .await?;
     Ok(())

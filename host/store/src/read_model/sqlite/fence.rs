@@ -39,7 +39,9 @@ pub(super) struct Fence {
 impl Fence {
     fn allows(&self, action: c_int, first: &str, second: &str, database: &str) -> bool {
         let main = database == "main";
-        let own = main && (self.tables.contains(first) || first == "projection_positions");
+        // Dead letters are the host's; it reads them on connections without a fence.
+        let host = first == "projection_positions" || (self.writes && first == "dead_letters");
+        let own = main && (self.tables.contains(first) || host);
         match action {
             SQLITE_SELECT | SQLITE_RECURSIVE | SQLITE_TRANSACTION => true,
             SQLITE_READ if second.is_empty() && database.is_empty() => {
@@ -129,6 +131,7 @@ mod tests {
         assert!(fence.allows(SQLITE_READ, "access", "id", "log"));
         assert!(!fence.allows(SQLITE_READ, "event_store", "data", "log"));
         assert!(!fence.allows(SQLITE_READ, "access_keys", "hash", "log"));
+        assert!(!fence.allows(SQLITE_READ, "dead_letters", "edited", "main"));
         assert!(!fence.allows(SQLITE_READ, "sqlite_master", "sql", "main"));
         assert!(!fence.allows(SQLITE_INSERT, "file_views", "", "main"));
         assert!(!fence.allows(SQLITE_FUNCTION, "", "load_extension", ""));

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cairn_model::Position;
+use cairn_model::chain::Hash;
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, Connection, Executor, Row, SqlSafeStr, Statement};
 use uuid::Uuid;
@@ -11,7 +12,9 @@ use uuid::Uuid;
 use super::fence::{self, Fence};
 use super::texts::Texts;
 use crate::error::Error;
+use crate::read_model::Origin;
 use crate::read_model::compile::{Compiled, CompiledStatement};
+use crate::read_model::letters::{self, Standing};
 use crate::sqlite::log::unsigned;
 use crate::sqlite::{ACQUIRE_TIMEOUT, DERIVED, reading, writing};
 
@@ -19,16 +22,41 @@ use crate::sqlite::{ACQUIRE_TIMEOUT, DERIVED, reading, writing};
 const READ_CONNECTIONS: u32 = 4;
 
 /// Counted up when the host itself makes another form of the same declarations: read models are then built anew.
-const FORM: u32 = 2;
+const FORM: u32 = 3;
 
 const POSITIONS: &str = "CREATE TABLE projection_positions (
-    name     TEXT PRIMARY KEY,
-    version  INTEGER NOT NULL,
-    position INTEGER NOT NULL,
-    log_id   TEXT NOT NULL,
-    epoch    INTEGER NOT NULL,
-    form     TEXT NOT NULL
+    name         TEXT PRIMARY KEY,
+    version      INTEGER NOT NULL,
+    position     INTEGER NOT NULL,
+    log_id       TEXT NOT NULL,
+    epoch        INTEGER NOT NULL,
+    form         TEXT NOT NULL,
+    failure      TEXT,
+    out_of_order INTEGER NOT NULL DEFAULT 0,
+    created_at   INTEGER NOT NULL
 ) STRICT";
+
+/// See `letters`.
+const DEAD_LETTERS: &str = "CREATE TABLE dead_letters (
+    position        INTEGER PRIMARY KEY,
+    tenant          TEXT NOT NULL,
+    aggregate       TEXT NOT NULL,
+    id              TEXT NOT NULL,
+    version         INTEGER NOT NULL,
+    type            TEXT NOT NULL,
+    cause           TEXT NOT NULL,
+    detail          TEXT,
+    attempts        INTEGER NOT NULL,
+    first_failed_at INTEGER NOT NULL,
+    last_failed_at  INTEGER NOT NULL,
+    digest          TEXT NOT NULL,
+    fingerprint     TEXT NOT NULL,
+    waits_for       INTEGER,
+    edited          TEXT
+) STRICT";
+
+/// Streams are looked for one by one.
+const DEAD_LETTERS_STREAM: &str = "CREATE INDEX dead_letters_stream ON dead_letters (id, aggregate, tenant)";
 
 /// The writing connection to a read model that belongs to this log and these declarations: the one that is there, or
 /// a new and empty one. A read model is a function of the log, so whatever does not fit is thrown away.
@@ -36,7 +64,7 @@ pub(super) async fn open(
     path: &Path,
     compiled: &Compiled,
     texts: &Texts,
-    log_id: Uuid,
+    origin: &Origin,
     head: Position,
 ) -> Result<SqliteConnection, Error> {
     if !path.exists() {
@@ -46,7 +74,7 @@ pub(super) async fn open(
     // A lost tail costs nothing but its work: position and rows are lost together.
     let options = writing(path).synchronous(SqliteSynchronous::Normal);
     let found = match SqliteConnection::connect_with(&options).await {
-        Ok(mut connection) => match fits(&mut connection, compiled, log_id, head).await {
+        Ok(mut connection) => match fits(&mut connection, compiled, origin.log_id, head).await {
             Ok(true) => Some(connection),
             Ok(false) => {
                 connection.close().await?;
@@ -69,7 +97,7 @@ pub(super) async fn open(
         None => {
             remove(path)?;
             let mut connection = SqliteConnection::connect_with(&options).await?;
-            create(&mut connection, compiled, texts, log_id).await?;
+            create(&mut connection, compiled, texts, origin).await?;
             connection
         }
     };
@@ -97,7 +125,7 @@ async fn fits(
     Ok(row.try_get::<&str, _>(0)? == &*compiled.projection.name
         && row.try_get::<i64, _>(1)? == i64::from(compiled.projection.version)
         && row.try_get::<&str, _>(2)? == log_id.to_string()
-        && row.try_get::<&str, _>(3)? == form(compiled)
+        && row.try_get::<&str, _>(3)? == form(compiled.form)
         && unsigned(row.try_get(4)?) <= head)
 }
 
@@ -105,24 +133,28 @@ async fn create(
     connection: &mut SqliteConnection,
     compiled: &Compiled,
     texts: &Texts,
-    log_id: Uuid,
+    origin: &Origin,
 ) -> Result<(), Error> {
     let mut transaction = connection.begin().await?;
     create_tables(&mut transaction, texts).await?;
     sqlx::query(
-        "INSERT INTO projection_positions (name, version, position, log_id, epoch, form) VALUES (?, ?, 0, ?, 0, ?)",
+        "INSERT INTO projection_positions (name, version, position, log_id, epoch, form, created_at)
+         VALUES (?, ?, 0, ?, 0, ?, ?)",
     )
     .bind(compiled.projection.name.clone())
     .bind(i64::from(compiled.projection.version))
-    .bind(log_id.to_string())
-    .bind(form(compiled))
+    .bind(origin.log_id.to_string())
+    .bind(form(compiled.form))
+    .bind(origin.clock.now().micros())
     .execute(&mut *transaction)
     .await?;
     Ok(transaction.commit().await?)
 }
 
 async fn create_tables(connection: &mut SqliteConnection, texts: &Texts) -> Result<(), sqlx::Error> {
-    sqlx::query(POSITIONS).execute(&mut *connection).await?;
+    for host in [POSITIONS, DEAD_LETTERS, DEAD_LETTERS_STREAM] {
+        sqlx::query(host).execute(&mut *connection).await?;
+    }
     for table in &texts.tables {
         // Made of checked names and fixed words.
         sqlx::raw_sql(AssertSqlSafe(table.create.clone())).execute(&mut *connection).await?;
@@ -131,8 +163,8 @@ async fn create_tables(connection: &mut SqliteConnection, texts: &Texts) -> Resu
 }
 
 /// What the tables are made of.
-fn form(compiled: &Compiled) -> String {
-    format!("{FORM} {}", compiled.form)
+pub(in crate::read_model) fn form(declared: Hash) -> String {
+    format!("{FORM} {declared}")
 }
 
 /// What statements may touch.
@@ -164,8 +196,23 @@ pub(super) fn readers(path: &Path, log: &Path, compiled: &Compiled) -> SqlitePoo
         .connect_lazy_with(reading(path))
 }
 
+/// A text of `letters` for a file of its own.
+pub(super) fn on_file(text: &str) -> String {
+    text.replace("TABLE", "dead_letters")
+        .replace("EACH", "json_each($1)")
+        .replace("POSITION_LIST", "json_each($1)")
+        .replace("POSITIONS", "projection_positions")
+}
+
+/// How a read model's file stands.
+pub(crate) async fn standing(path: &Path) -> Result<Standing, Error> {
+    let mut connection = SqliteConnection::connect_with(&reading(path)).await?;
+    let row = sqlx::query(AssertSqlSafe(on_file(letters::STANDING))).fetch_one(&mut connection).await?;
+    Ok(letters::standing(&row)?)
+}
+
 /// Removes a read model's files.
-pub(super) fn remove(path: &Path) -> Result<(), Error> {
+pub(crate) fn remove(path: &Path) -> Result<(), Error> {
     for suffix in ["", "-wal", "-shm"] {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);

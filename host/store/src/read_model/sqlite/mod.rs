@@ -17,23 +17,26 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use cairn_model::chain::Hash;
-use cairn_model::{Name, Position};
+use cairn_model::{Name, Position, StreamKey};
 use futures_util::TryStreamExt;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use sqlx::{AssertSqlSafe, Connection};
 use tokio::sync::Mutex;
-use uuid::Uuid;
 
+pub(in crate::read_model) use self::files::form;
+pub(crate) use self::files::{remove, standing};
 pub(super) use self::session::Reading;
 use self::texts::Texts;
 pub(super) use self::texts::on_conflict;
 use super::compile::Compiled;
 use super::error::ApplyError;
 use super::group::Op;
-use super::{RowDigest, Step};
+use super::letters::{self, DeadLetter, LetterChanges, LetterFilter, LetterGroup, Standing};
+use super::{Origin, RowDigest, Step};
 use crate::error::Error;
 use crate::folder::Folder;
-use crate::sqlite::log::unsigned;
+use crate::sqlite::log::{signed, unsigned};
+use crate::sqlite::reading;
 
 /// Lets SQLite prepare all statements of a projection, without any file.
 pub(super) async fn rehearse(compiled: &Compiled) -> Result<(), Error> {
@@ -45,7 +48,7 @@ pub(super) async fn rehearse(compiled: &Compiled) -> Result<(), Error> {
 pub(super) struct Tables {
     path: PathBuf,
     log_path: PathBuf,
-    log_id: Uuid,
+    origin: Origin,
     compiled: Arc<Compiled>,
     texts: Texts,
     writer: Mutex<Writer>,
@@ -61,20 +64,15 @@ struct Writer {
 }
 
 impl Tables {
-    pub async fn open(
-        folder: &Folder,
-        log_id: Uuid,
-        head: Position,
-        compiled: Arc<Compiled>,
-    ) -> Result<Self, Error> {
+    pub async fn open(folder: &Folder, origin: Origin, compiled: Arc<Compiled>) -> Result<Self, Error> {
         let texts = Texts::new(&compiled);
         files::rehearse(&compiled, &texts).await?;
-        let path = folder.read_model(&compiled.projection.name);
+        let path = folder.read_model(&compiled.projection.name, compiled.instance);
         let log_path = folder.log();
-        let connection = files::open(&path, &compiled, &texts, log_id, head).await?;
+        let connection = files::open(&path, &compiled, &texts, &origin, origin.head).await?;
         let readers = RwLock::new(files::readers(&path, &log_path, &compiled));
         let writer = Mutex::new(Writer { connection: Some(connection), closed: false });
-        Ok(Self { path, log_path, log_id, compiled, texts, writer, readers })
+        Ok(Self { path, log_path, origin, compiled, texts, writer, readers })
     }
 
     fn readers(&self) -> SqlitePool {
@@ -98,7 +96,7 @@ impl Tables {
             none => {
                 // Where the log is by now does not matter: it only grows while this process lives.
                 let connection =
-                    files::open(&self.path, &self.compiled, &self.texts, self.log_id, Position::MAX).await?;
+                    files::open(&self.path, &self.compiled, &self.texts, &self.origin, Position::MAX).await?;
                 if is_gone {
                     let readers = files::readers(&self.path, &self.log_path, &self.compiled);
                     *self.readers.write().unwrap_or_else(PoisonError::into_inner) = readers;
@@ -115,9 +113,9 @@ impl Tables {
         Ok(unsigned(position))
     }
 
-    pub async fn apply(&self, ops: Vec<Op>, step: Step) -> Result<(), ApplyError> {
+    pub async fn apply(&self, ops: Vec<Op>, letters: LetterChanges, step: Step) -> Result<(), ApplyError> {
         let mut writer = self.writer.lock().await;
-        let applied = self.apply_ops(&mut writer, ops, step).await;
+        let applied = self.apply_ops(&mut writer, ops, letters, step).await;
         if matches!(applied, Err(ApplyError::Store(_)))
             && let Some(connection) = writer.connection.take()
         {
@@ -127,11 +125,73 @@ impl Tables {
         applied
     }
 
-    async fn apply_ops(&self, writer: &mut Writer, ops: Vec<Op>, step: Step) -> Result<(), ApplyError> {
+    async fn apply_ops(
+        &self,
+        writer: &mut Writer,
+        ops: Vec<Op>,
+        letters: LetterChanges,
+        step: Step,
+    ) -> Result<(), ApplyError> {
         let connection = self.connection(writer).await?;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        apply::apply(&mut transaction, &self.compiled, &self.texts, ops, step).await?;
+        apply::apply(&mut transaction, &self.compiled, &self.texts, ops, letters, step).await?;
         Ok(transaction.commit().await?)
+    }
+
+    pub async fn note_failure(&self, epoch: u64, failure: &str) -> Result<(), Error> {
+        let mut writer = self.writer.lock().await;
+        let connection = self.connection(&mut writer).await?;
+        sqlx::query("UPDATE projection_positions SET failure = ? WHERE epoch <= ?")
+            .bind(failure)
+            .bind(signed(epoch))
+            .execute(connection)
+            .await?;
+        Ok(())
+    }
+
+    /// Makes the file anew if somebody has removed it.
+    async fn be_there(&self) -> Result<(), Error> {
+        if !self.path.exists() {
+            self.connection(&mut *self.writer.lock().await).await?;
+        }
+        Ok(())
+    }
+
+    /// A connection for the host itself, which has no fence.
+    async fn host(&self) -> Result<SqliteConnection, Error> {
+        self.be_there().await?;
+        Ok(SqliteConnection::connect_with(&reading(&self.path)).await?)
+    }
+
+    pub async fn standing(&self) -> Result<Standing, Error> {
+        self.be_there().await?;
+        standing(&self.path).await
+    }
+
+    pub async fn dead_letters(&self, filter: &LetterFilter) -> Result<Vec<DeadLetter>, Error> {
+        let [fingerprint, tenant, aggregate, id] = filter.texts();
+        let rows = sqlx::query(AssertSqlSafe(files::on_file(letters::LIST)))
+            .bind(signed(filter.after))
+            .bind(fingerprint)
+            .bind(tenant)
+            .bind(aggregate)
+            .bind(id)
+            .bind(letters::limit(filter))
+            .fetch_all(&mut self.host().await?)
+            .await?;
+        rows.iter().map(letters::letter).collect()
+    }
+
+    pub async fn letter_groups(&self) -> Result<Vec<LetterGroup>, Error> {
+        let sql = AssertSqlSafe(files::on_file(letters::GROUPS));
+        let rows = sqlx::query(sql).fetch_all(&mut self.host().await?).await?;
+        rows.iter().map(letters::letter_group).collect()
+    }
+
+    pub async fn parked_streams(&self) -> Result<Vec<StreamKey>, Error> {
+        let sql = AssertSqlSafe(files::on_file(letters::STREAMS));
+        let rows = sqlx::query(sql).fetch_all(&mut self.host().await?).await?;
+        rows.iter().map(letters::stream).collect()
     }
 
     pub async fn checksum(&self) -> Result<BTreeMap<Name, Hash>, Error> {
@@ -158,7 +218,10 @@ impl Tables {
             let sql = format!("DELETE FROM \"{}\"", table.declared.name);
             sqlx::query(AssertSqlSafe(sql)).execute(&mut *transaction).await?;
         }
-        sqlx::query("UPDATE projection_positions SET position = 0").execute(&mut *transaction).await?;
+        sqlx::query("DELETE FROM dead_letters").execute(&mut *transaction).await?;
+        sqlx::query("UPDATE projection_positions SET position = 0, failure = NULL, out_of_order = 0")
+            .execute(&mut *transaction)
+            .await?;
         Ok(transaction.commit().await?)
     }
 
@@ -174,6 +237,6 @@ impl Tables {
 
     pub async fn remove(&self) -> Result<(), Error> {
         self.close().await?;
-        files::remove(&self.path)
+        remove(&self.path)
     }
 }

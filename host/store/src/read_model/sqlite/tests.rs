@@ -51,7 +51,7 @@ async fn database(compiled: &Compiled) -> SqliteConnection {
 }
 
 async fn plan(sql: &str) -> Vec<String> {
-    let compiled = Compiled::new(&files(sql)).expect("compiles");
+    let compiled = Compiled::new(&files(sql), 0).expect("compiles");
     let mut connection = database(&compiled).await;
     let explain = format!("EXPLAIN QUERY PLAN {}", Texts::new(&compiled).statements[0]);
     let rows = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_all(&mut connection).await.expect("explains");
@@ -91,7 +91,7 @@ async fn readable_is_looked_up_row_by_row() {
 
 #[tokio::test]
 async fn rows_are_removed_by_their_key() {
-    let compiled = Compiled::new(&files("SELECT id FROM file_views WHERE id = $1")).expect("compiles");
+    let compiled = Compiled::new(&files("SELECT id FROM file_views WHERE id = $1"), 0).expect("compiles");
     let mut connection = database(&compiled).await;
     let explain = "EXPLAIN QUERY PLAN DELETE FROM file_views WHERE (id) IN (VALUES (?), (?), (?), (?))";
     let rows = sqlx::raw_sql(explain).fetch_all(&mut connection).await.expect("explains");
@@ -101,7 +101,7 @@ async fn rows_are_removed_by_their_key() {
 
 #[tokio::test]
 async fn the_fence_holds_without_the_parser() {
-    let compiled = Compiled::new(&files("SELECT id FROM file_views WHERE id = $1")).expect("compiles");
+    let compiled = Compiled::new(&files("SELECT id FROM file_views WHERE id = $1"), 0).expect("compiles");
     let mut connection = database(&compiled).await;
     sqlx::raw_sql("CREATE TABLE main.other (a); CREATE TABLE log.event_store (data)")
         .execute(&mut connection)
