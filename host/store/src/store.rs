@@ -200,7 +200,9 @@ impl Store {
     /// # Errors
     /// [`Error::Database`] where the log cannot be read at all; a damaged event is an answer, not an error.
     pub async fn verify(&self, from: Position) -> Result<Verification, Error> {
-        on_log!(&*self.inner.backend, log => log.verify(from, self.head()).await)
+        // What another host has just appended belongs to it, and so does what was there and is no more.
+        let head = self.look().await?.max(self.head());
+        on_log!(&*self.inner.backend, log => log.verify(from, head).await)
     }
 
     /// Whether the tables of access and claims are what was written to them. If not, nothing can be appended until
