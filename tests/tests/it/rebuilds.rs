@@ -241,7 +241,7 @@ async fn a_killed_rebuild_goes_on(database: Option<&str>) {
     let client = host.client();
     let slow = new_id();
     client.command("probe", slow, "create", json!({})).await.created();
-    fill(&client, size(60, 600), 40).await;
+    fill(&client, size(60, 200), 40).await;
     client.command("probe", slow, "add", json!({"by": 555})).await.ok();
     fill(&client, 2, 5).await;
     let before = rows(&client).await;

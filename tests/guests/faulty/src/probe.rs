@@ -67,7 +67,7 @@ impl GuestAggregate for Resident {
         let mut probe = self.0.borrow_mut();
         let mut outcome = probe.handle(&context, &command, &payload, &answers)?;
         if let Outcome::Accepted(accepted) = &mut outcome
-            && !accepted.events.iter().any(|event| is_not_applicable(event))
+            && !accepted.events.iter().any(is_not_applicable)
         {
             let events = accepted.events.iter().map(|event| (event.type_.as_str(), &*event.data));
             accepted.changes = probe.apply_all(events)?;
