@@ -25,9 +25,12 @@ pub enum Error {
     /// Somebody else has written to the stream meanwhile.
     #[error("somebody else has written to the stream meanwhile")]
     Stale,
-    /// The store did not write it, or may not have.
+    /// The store did not write it.
     #[error("{0}")]
     NotWritten(String),
+    /// It cannot be known now whether it was written.
+    #[error("it is not known whether it was written: {0}")]
+    Unknown(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] cairn_store::Error),
@@ -80,6 +83,7 @@ pub async fn append(
     match store.append_and_wait(append).await {
         Outcome::Committed(committed) => Ok(committed.position),
         Outcome::Stale(_) => Err(Error::Stale),
+        Outcome::Unknown(cause) => Err(Error::Unknown(cause)),
         other => Err(Error::NotWritten(format!("{other:?}"))),
     }
 }

@@ -197,7 +197,8 @@ impl<'a> Planner<'a> {
         if !append.events.is_empty()
             && let Some(wait) = self.facts.waits.get(&append.stream)
         {
-            return Outcome::Stale(Stale::Turn { wait: *wait });
+            // An answer of an earlier time needs no turn.
+            return self.kept_answer(append).unwrap_or(Outcome::Stale(Stale::Turn { wait: *wait }));
         }
         if append.lineage.is_broken() {
             return Outcome::Stale(Stale::Lineage);

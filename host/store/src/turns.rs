@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::append::{Append, Outcome, Stale};
 
 /// How long a host may take to append something: it reads the stream and decides.
-const TURN: Duration = Duration::from_millis(100);
+pub(crate) const TURN: Duration = Duration::from_millis(100);
 /// How long a host is waited for when its turn comes.
 const SHOW_UP: Duration = Duration::from_millis(50);
 /// How long it goes on from then: a few batches.

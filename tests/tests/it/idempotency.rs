@@ -1,6 +1,6 @@
 //! One key, one effect, one answer.
 
-use cairn_tests::{TestHost, new_id};
+use cairn_tests::{TestHost, guest, new_id};
 use serde_json::json;
 
 #[tokio::test]
@@ -65,6 +65,19 @@ async fn a_refused_command_leaves_its_key_free() {
     refused.problem(404, "not-found");
     client.command("file", id, "create", json!({"name": "x"})).await.created();
     client.try_keyed("k", "file", id, "rename", &json!({"name": "a"})).await.expect("an answer").ok();
+}
+
+#[tokio::test]
+async fn an_old_answer_is_given_although_the_plugin_fails_by_now() {
+    let host = TestHost::builder().plugin(guest("faulty")).start().await;
+    let (client, id) = (host.client(), new_id());
+    client.command("probe", id, "create", json!({})).await.created();
+    let payload = json!({"by": 1, "once": true});
+    let first = client.try_keyed("k", "probe", id, "add", &payload).await.expect("an answer");
+    let again = client.try_keyed("k", "probe", id, "add", &payload).await.expect("an answer");
+    assert_eq!((again.status, &again.text), (200, &first.text));
+    let other = client.try_keyed("other", "probe", id, "add", &payload).await.expect("an answer");
+    other.problem(500, "plugin-fault");
 }
 
 #[tokio::test]

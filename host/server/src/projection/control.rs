@@ -151,8 +151,9 @@ pub(super) struct Control {
     pub rebuild: Option<Rebuild>,
     /// What was being built when the last rebuild was cancelled, if none was asked for since.
     pub cancelled_form: Option<String>,
-    /// Whether the last rebuild was cancelled, and nothing was decided about dead letters since.
-    pub is_left_out_of_order: bool,
+    /// Whether something was decided about dead letters since a rebuild was asked for or cancelled. Only then can one more
+    /// rebuild put rows in order: what it finds in the log is otherwise what the last one found.
+    pub is_decided_anew: bool,
     /// The highest number that a build had.
     last_build: u64,
     instead: HashMap<Position, Instead>,
@@ -205,8 +206,10 @@ impl Control {
 
     fn apply(&mut self, event: &RecordedEvent) -> Result<(), serde_json::Error> {
         self.version = event.version;
-        if matches!(&*event.event_type, REBUILD_REQUESTED | RETRIED | EDITED | SKIPPED) {
-            self.is_left_out_of_order = false;
+        match &*event.event_type {
+            RETRIED | EDITED | SKIPPED => self.is_decided_anew = true,
+            REBUILD_REQUESTED | REBUILD_CANCELLED => self.is_decided_anew = false,
+            _ => {}
         }
         match &*event.event_type {
             PAUSED => self.paused = true,
@@ -222,7 +225,6 @@ impl Control {
                 if self.rebuild.as_ref().is_some_and(|rebuild| rebuild.build == cancelled.build) {
                     self.rebuild = None;
                     self.cancelled_form = Some(cancelled.form);
-                    self.is_left_out_of_order = true;
                 }
             }
             EDITED => {

@@ -115,12 +115,14 @@ impl Patience {
         self.0.get(fingerprint).is_none_or(|since| since.elapsed() > MEMORY)
     }
 
-    /// Remembers what failed to the end.
+    /// Remembers what failed to the end, from the first time on, and again when that is forgotten.
     pub fn ends(&mut self, fingerprint: String) {
         if self.0.len() >= REMEMBERED {
             self.0.clear();
         }
-        self.0.entry(fingerprint).or_insert_with(Instant::now);
+        if self.allows(&fingerprint) {
+            self.0.insert(fingerprint, Instant::now());
+        }
     }
 
     /// Forgets everything.

@@ -182,6 +182,14 @@ impl Keeper {
     /// Goes on from where the tables are.
     pub async fn new(projection: &Running, instance: Arc<Instance>, epoch: u64) -> Result<Self, Error> {
         let standing = instance.model.standing().await?;
+        // From here on who held the lease before can write nothing more, whether a step moves the position or not.
+        let stamped =
+            instance.model.apply_under(epoch, Batch::default(), standing.position, standing.position);
+        match stamped.await {
+            Ok(()) => {}
+            Err(ApplyError::Superseded { .. }) => return Err(Error::LeaseLost),
+            Err(error) => return Err(Error::Other(error.into())),
+        }
         let parked = instance.model.parked_streams().await?;
         let ahead = LetterFilter { after: standing.position, limit: u32::MAX, ..LetterFilter::default() };
         let ahead = instance.model.dead_letters(&ahead).await?;

@@ -81,6 +81,8 @@ struct Running {
     rebuild_due: Notify,
     /// Held for a step of what queries read, and for moving them elsewhere.
     turn: tokio::sync::Mutex<()>,
+    /// Held while the instance that queries read is opened, or exchanged.
+    opening: tokio::sync::Mutex<()>,
     /// What keeps this host from going on.
     error: Mutex<Option<String>>,
     /// What is known of the active instance, if the code that belongs to it is not to be had: it is looked for once.
@@ -134,6 +136,7 @@ impl Projections {
                 decided: watch::Sender::new(0),
                 rebuild_due: Notify::new(),
                 turn: tokio::sync::Mutex::new(()),
+                opening: tokio::sync::Mutex::new(()),
                 error: Mutex::new(None),
                 without_code: Mutex::new(None),
             });
@@ -262,15 +265,23 @@ impl Running {
         self.store.note_component(&self.name, &self.form, &digest, first).await
     }
 
+    /// Whether queries read what is noted as the active instance.
+    fn serves(&self, known: &Instances) -> bool {
+        let serving = self.serving.load();
+        serving.as_ref().is_some_and(|serving| serving.number() == known.active && serving.form == known.form)
+    }
+
     /// Opens the instance that queries read, if it is another one than before, with the code that goes with it.
     async fn refresh(&self) -> Result<(), cairn_store::Error> {
-        let Some(known) = self.store.instances(&self.name).await? else {
-            return self.note_component().await;
-        };
-        if let Some(serving) = self.serving.load_full()
-            && serving.number() == known.active
-            && serving.form == known.form
-        {
+        match self.store.instances(&self.name).await? {
+            Some(known) if self.serves(&known) => return Ok(()),
+            Some(_) => {}
+            None => return self.note_component().await,
+        }
+        let _opening = self.opening.lock().await;
+        // Somebody else may have opened it meanwhile.
+        let Some(known) = self.store.instances(&self.name).await? else { return Ok(()) };
+        if self.serves(&known) {
             return Ok(());
         }
         let code = if known.form == self.form {

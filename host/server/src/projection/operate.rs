@@ -287,6 +287,11 @@ impl Running {
                 }
                 Err(host_log::Error::Stale) => {}
                 Err(host_log::Error::Store(error)) => return Err(error.into()),
+                Err(host_log::Error::Unknown(error)) => {
+                    tracing::error!(projection = %self.name, error, "it is not known whether a decision was written");
+                    let detail = "the log failed while the decision was written and cannot be asked now";
+                    return Err(Problem::new(Code::OutcomeUnknown, detail));
+                }
                 Err(host_log::Error::NotWritten(error)) => {
                     tracing::error!(projection = %self.name, error, "a decision was not written");
                     return Err(Problem::new(Code::StoreUnavailable, "the log cannot be written now"));

@@ -92,7 +92,7 @@ impl Running {
             "the plugin declares other tables or another version of them"
         } else {
             let standing = self.store.instance_standing(&self.name, known.active).await?;
-            if !standing.is_some_and(|standing| standing.out_of_order) || control.is_left_out_of_order {
+            if !control.is_decided_anew || !standing.is_some_and(|standing| standing.out_of_order) {
                 return Ok(None);
             }
             "events came home whose rows depend on other streams"
@@ -198,6 +198,8 @@ impl Running {
             form: &self.form,
             digest: &digest,
         };
+        // Nobody opens the new instance a second time before it is in its place.
+        let _opening = self.opening.lock().await;
         match self.store.switch_read_model(&switch, fence).await {
             Ok(true) => {}
             Ok(false) => return Ok(false),

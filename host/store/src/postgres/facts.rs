@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::heads::{Head, HeadCache};
 use crate::log::{Names, signed, unsigned};
 use crate::plan::{ClaimKey, Facts, Kept, KeptKey, Tail};
-use crate::turns::{Turn, rests_on};
+use crate::turns::{TURN, Turn, rests_on};
 
 /// How many foreign events are worth looking at; after more of them everything that is remembered is dropped.
 const CHANGES_LIMIT: i64 = 1000;
@@ -214,7 +214,8 @@ fn turn(row: &PgRow) -> Result<Turn, Error> {
     Ok(Turn {
         queue: row.try_get(13)?,
         served: row.try_get(5)?,
-        left: Duration::from_micros(u64::try_from(row.try_get::<i64, _>(3)?).unwrap_or_default()),
+        // The server's clock may have been put back.
+        left: Duration::from_micros(u64::try_from(row.try_get::<i64, _>(3)?).unwrap_or_default()).min(TURN),
     })
 }
 

@@ -82,7 +82,9 @@ impl OwnTurns {
             return None;
         }
         let wait = |append: &Append| {
-            let until = self.waiting.get(&append.stream).filter(|_| !append.events.is_empty())?;
+            // Under a key there may be an answer of an earlier time, which needs no turn.
+            let may_wait = !append.events.is_empty() && append.idempotency.is_none();
+            let until = self.waiting.get(&append.stream).filter(|_| may_wait)?;
             Some(Outcome::Stale(Stale::Turn { wait: *until - now }))
         };
         let outcomes = appends.iter().map(wait).collect::<Option<Vec<_>>>()?;

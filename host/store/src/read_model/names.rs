@@ -13,10 +13,11 @@ const RESERVED: [&str; 6] =
     ["projection_positions", "dead_letters", "readable", "input", "json_each", "excluded"];
 
 /// The host's own tables in the log. A common table with such a name could hide that the log's table is meant.
-const HOST_TABLES: [&str; 13] = [
+const HOST_TABLES: [&str; 16] = [
     "access",
     "access_keys",
     "claims",
+    "components",
     "event_store",
     "idempotency",
     "leases",
@@ -24,9 +25,11 @@ const HOST_TABLES: [&str; 13] = [
     "policy_outbox",
     "policy_positions",
     "policy_states",
+    "probe",
     "projection_positions",
     "read_models",
     "snapshots",
+    "turns",
 ];
 
 /// Whether one of the host's own tables has this name.

@@ -194,6 +194,7 @@ impl Probe {
                 Ok(yes([event("ProbeCreated", 1, &changes)], &Value::Null))
             }
             "change" => Ok(yes([event("ProbeChanged", 1, payload)], &Value::Null)),
+            "add" if payload["once"] == true && self.count != 0 => panic!("once is enough"),
             "add" | "lossy" => {
                 let by = payload["by"].as_i64().unwrap_or(1);
                 Ok(yes([added(by)], &json!({ "count": self.count + by })))

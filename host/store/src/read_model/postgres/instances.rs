@@ -81,10 +81,21 @@ impl Host {
         if moved.rows_affected() == 0 {
             return Ok(false);
         }
-        schema::hide(&mut transaction, &old.schema).await?;
-        schema::show(&mut transaction, &new).await?;
         transaction.commit().await?;
+        // Somebody may be looking, or have built something on them; that must not keep queries from moving.
+        if let Err(error) = self.move_views(&old, &new).await {
+            tracing::warn!(%error, schema = %new.schema, "the views in `public` still show the former read model");
+        }
         Ok(true)
+    }
+
+    async fn move_views(&self, old: &Compiled, new: &Compiled) -> Result<(), Error> {
+        let mut transaction = self.keeper.begin().await?;
+        host::lock(&mut transaction).await?;
+        sqlx::query("SET LOCAL lock_timeout = '2s'").execute(&mut *transaction).await?;
+        schema::hide(&mut transaction, &old.schema).await?;
+        schema::show(&mut transaction, new).await?;
+        Ok(transaction.commit().await?)
     }
 
     /// Forgets the instance that was active before, unless it is this one.
@@ -109,7 +120,7 @@ impl Host {
 
     /// Drops an instance.
     pub(crate) async fn remove_instance(&self, projection: &str, instance: u64) -> Result<(), Error> {
-        schema::remove(self, &names::schema(projection, instance)).await
+        schema::remove_unused(self, projection, instance).await
     }
 
     /// How an instance stands, if there is one.

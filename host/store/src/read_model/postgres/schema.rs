@@ -10,11 +10,11 @@ use uuid::Uuid;
 use super::texts::Texts;
 use super::{Host, code, host};
 use crate::error::Error;
-use crate::log::unsigned;
+use crate::log::{signed, unsigned};
 use crate::read_model::Origin;
 use crate::read_model::compile::{Compiled, CompiledStatement};
 use crate::read_model::dialect::{Type, quoted};
-use crate::read_model::names::is_host_table;
+use crate::read_model::names::{self, is_host_table};
 
 /// Counted up when the host itself makes another form of the same declarations: read models are then built anew.
 const FORM: u32 = 2;
@@ -67,6 +67,23 @@ pub(super) async fn remove(host: &Host, schema: &str) -> Result<(), Error> {
     let mut transaction = host.keeper.begin().await?;
     host::lock(&mut transaction).await?;
     drop_schema(&mut transaction, schema).await?;
+    Ok(transaction.commit().await?)
+}
+
+/// Removes an instance, unless it is the active one or the one before.
+pub(super) async fn remove_unused(host: &Host, projection: &str, instance: u64) -> Result<(), Error> {
+    let mut transaction = host.keeper.begin().await?;
+    host::lock(&mut transaction).await?;
+    // Another host may have moved queries to it since this one looked.
+    let in_use =
+        sqlx::query("SELECT 1 FROM public.read_models WHERE projection = $1 AND $2 IN (active, previous)")
+            .bind(projection)
+            .bind(signed(instance))
+            .fetch_optional(&mut *transaction)
+            .await?;
+    if in_use.is_none() {
+        drop_schema(&mut transaction, &names::schema(projection, instance)).await?;
+    }
     Ok(transaction.commit().await?)
 }
 
