@@ -153,9 +153,9 @@ impl Target {
     /// Makes folders at the root.
     pub async fn folders(&self, count: usize) -> Rc<[Uuid]> {
         let (client, mut ids) = (self.host.client(), Vec::new());
-        for index in 0..count {
+        for _ in 0..count {
             let id = new_id();
-            client.command("folder", id, "create", json!({"name": format!("bench {index}")})).await.created();
+            client.command("folder", id, "create", json!({"name": format!("bench {id}")})).await.created();
             ids.push(id);
         }
         ids.into()

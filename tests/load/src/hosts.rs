@@ -104,7 +104,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
 /// Each rename that was answered well has happened, once.
 async fn check(cluster: &Cluster, file: Uuid, version: u64) -> anyhow::Result<()> {
-    let found = cluster.first.host.client().state("file", file).await["version"].clone();
+    let path = format!("/v1/aggregates/file/{file}");
+    let found = cluster.first.host.client().get(&path).await.ok()["version"].clone();
     ensure!(found == version, "the file has version {found}, the answers make it {version}");
     Ok(())
 }
