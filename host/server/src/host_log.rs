@@ -1,8 +1,8 @@
 //! What the host itself writes to the log: streams of the tenant `cairn`, one for each thing that the host is told to do.
 //! They are audited like everything else, and every host reads them.
 
-use cairn_model::{Clock, Lineage, Metadata, Name, NewEvent, Position, StreamKey, Version, ids};
-use cairn_store::{Answer, Append, ClaimChanges, Outcome, Store};
+use cairn_model::{Clock, Metadata, Name, NewEvent, Position, StreamKey, Version, ids};
+use cairn_store::{Append, Outcome, Store};
 use uuid::Uuid;
 
 /// The tenant of the host's own streams.
@@ -67,18 +67,9 @@ pub async fn append(
         occurred_at: now,
     };
     let append = Append {
-        expected,
-        stream,
         events: vec![NewEvent { event_type: event_type.into(), schema_version: 1, data }],
         metadata: serde_json::to_string(&metadata).map_err(|error| Error::NotWritten(error.to_string()))?,
-        reads: Vec::new(),
-        claims: ClaimChanges::default(),
-        access: None,
-        idempotency: None,
-        record_unchanged: false,
-        answer: Answer::empty(),
-        lineage: Lineage::default(),
-        insists: false,
+        ..Append::check(stream, expected)
     };
     match store.append_and_wait(append).await {
         Outcome::Committed(committed) => Ok(committed.position),

@@ -45,23 +45,29 @@ pub struct Append {
 }
 
 impl Append {
-    /// Asks for nothing but the answer that is kept under a key of this tenant: [`Outcome::Committed`] with it, or
-    /// [`Outcome::Current`] where there is none. It rests on nothing, as it names a stream that nobody can have.
-    pub fn kept_answer(tenant: Name, idempotency: Idempotency) -> Self {
+    /// Asks whether the stream has this version, and nothing else; what more is wanted is set beside it.
+    pub fn check(stream: StreamKey, expected: Version) -> Self {
         Self {
-            stream: StreamKey { tenant, aggregate: Name::from(""), id: Uuid::nil() },
-            expected: 0,
+            stream,
+            expected,
             events: Vec::new(),
             metadata: String::new(),
             reads: Vec::new(),
             claims: ClaimChanges::default(),
             access: None,
-            idempotency: Some(idempotency),
+            idempotency: None,
             record_unchanged: false,
             answer: Answer::empty(),
             lineage: Lineage::default(),
             insists: false,
         }
+    }
+
+    /// Asks for nothing but the answer that is kept under a key of this tenant: [`Outcome::Committed`] with it, or
+    /// [`Outcome::Current`] where there is none. It rests on nothing, as it names a stream that nobody can have.
+    pub fn kept_answer(tenant: Name, idempotency: Idempotency) -> Self {
+        let nobody = StreamKey { tenant, aggregate: Name::from(""), id: Uuid::nil() };
+        Self { idempotency: Some(idempotency), ..Self::check(nobody, 0) }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use cairn_model::{Lineage, NewEvent, Principal, StreamKey};
+use cairn_model::{NewEvent, Principal, StreamKey};
 use cairn_servers::Postgres;
-use cairn_store::{Answer, Append, ClaimChanges, Options, Outcome, Store};
+use cairn_store::{Append, Options, Outcome, Store};
 use cairn_tests::{Client, TestHost, eventually, guest, new_id};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -232,22 +232,13 @@ async fn an_unknown_event_type_is_a_dead_letter() {
             "occurred_at": "2026-01-01T00:00:00.000000Z",
         });
         let append = Append {
-            stream: StreamKey::new("default", "probe", id),
-            expected,
             events: vec![NewEvent {
                 event_type: event_type.into(),
                 schema_version: 2,
                 data: json!({"by": 4}).to_string(),
             }],
             metadata: metadata.to_string(),
-            reads: Vec::new(),
-            claims: ClaimChanges::default(),
-            access: None,
-            idempotency: None,
-            record_unchanged: false,
-            answer: Answer::empty(),
-            lineage: Lineage::default(),
-            insists: false,
+            ..Append::check(StreamKey::new("default", "probe", id), expected)
         };
         let outcome = store.append_and_wait(append).await;
         assert!(matches!(outcome, Outcome::Committed(_)), "{outcome:?}");

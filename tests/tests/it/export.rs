@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use cairn_model::{Lineage, NewEvent, StreamKey};
+use cairn_model::{NewEvent, StreamKey};
 use cairn_servers::Postgres;
-use cairn_store::{Answer, Append, ClaimChanges, Options, Outcome, Store};
+use cairn_store::{Append, Options, Outcome, Store};
 use cairn_tests::{Client, TestHost, cairn, eventually, files_plugin, new_id, read_model, size};
 use serde_json::json;
 use uuid::Uuid;
@@ -160,18 +160,9 @@ async fn long(folder: &Path, count: usize) {
             |index| format!("{{\"stream\":{number},\"index\":{index},\"text\":\"{}\"}}", "x".repeat(50));
         let event = |data| NewEvent { event_type: "ThingHappened".into(), schema_version: 1, data };
         let append = Append {
-            stream: StreamKey::new("default", "thing", Uuid::from_u128(number as u128)),
-            expected: 0,
             events: (0..10).map(|index| event(data(index))).collect(),
             metadata: r#"{"tenant":"default"}"#.to_owned(),
-            reads: Vec::new(),
-            claims: ClaimChanges::default(),
-            access: None,
-            idempotency: None,
-            record_unchanged: false,
-            answer: Answer::empty(),
-            lineage: Lineage::default(),
-            insists: false,
+            ..Append::check(StreamKey::new("default", "thing", Uuid::from_u128(number as u128)), 0)
         };
         store.append(append, move |outcome| sender.send(outcome).expect("the test waits"));
         outcomes.push(outcome);

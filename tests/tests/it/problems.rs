@@ -183,6 +183,8 @@ async fn headers_and_parameters_with_a_form_of_their_own_are_checked() {
         format!("/v1/aggregates/file/{id}?colour=red"),
         "/v1/aggregates/file/%ff".to_owned(),
         "/v1/queries/%ff".to_owned(),
+        "/v1/projections/%ff".to_owned(),
+        "/v1/projections/%ff/dead-letters".to_owned(),
         "/v1/events?limit=0".to_owned(),
         "/v1/events?limit=1000000".to_owned(),
         "/v1/events?after=-1".to_owned(),

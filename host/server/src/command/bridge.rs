@@ -264,18 +264,11 @@ impl Bridge {
 /// What is checked before an answer that appends nothing leaves.
 fn check_of(work: &Work<Caller>, basis: Basis) -> Append {
     Append {
-        stream: work.stream.clone(),
-        expected: basis.version,
-        events: Vec::new(),
-        metadata: String::new(),
         reads: basis.reads,
-        claims: ClaimChanges::default(),
-        access: None,
         idempotency: work.caller.origin.idempotency.clone(),
-        record_unchanged: false,
-        answer: Answer::empty(),
         lineage: basis.lineage,
         insists: work.attempts > 0,
+        ..Append::check(work.stream.clone(), basis.version)
     }
 }
 

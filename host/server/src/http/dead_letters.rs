@@ -1,7 +1,7 @@
 //! `/v1/projections/{name}/dead-letters…`: events that a projection could not take, and what becomes of them.
 
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use cairn_model::stream::parse_id;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::Shared;
 use super::projections::decided;
-use super::request::{Caller, Params, json_body};
+use super::request::{Caller, Params, Path, json_body};
 use super::respond::json;
 use crate::problem::Problem;
 use crate::projection::{LettersFilter, RetryWhat};

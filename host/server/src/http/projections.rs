@@ -1,13 +1,13 @@
 //! `/v1/projections…`: how far the read models are, rest, and rebuilds.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use cairn_model::Position;
 use serde::Serialize;
 
 use super::Shared;
-use super::request::Caller;
+use super::request::{Caller, Path};
 use super::respond::{Page, json, number};
 use crate::problem::Problem;
 

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use cairn_model::access::permissions;
 use cairn_model::manifest::ColumnType;
 use cairn_model::{
-    Access, AccessEntry, Change, Lineage, NewEvent, Permission, Permissions, Principal, StreamKey, StreamRef,
-    Subject, Value,
+    Access, AccessEntry, Change, NewEvent, Permission, Permissions, Principal, StreamKey, StreamRef, Subject,
+    Value,
 };
-use cairn_store::{Answer, Append, ClaimChanges, LogFilter, Outcome, ReadModel, Store};
+use cairn_store::{Append, LogFilter, Outcome, ReadModel, Store};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -49,18 +49,10 @@ pub async fn set_access_of(store: &Store, aggregate: &str, number: u128, access:
     let stream = StreamKey::new("default", aggregate, Uuid::from_u128(number));
     let (version, _) = store.head_of(&stream).await.expect("reads");
     let append = Append {
-        stream,
-        expected: version,
         events: vec![NewEvent { event_type: "Changed".into(), schema_version: 1, data: "{}".to_owned() }],
         metadata: "{}".to_owned(),
-        reads: Vec::new(),
-        claims: ClaimChanges::default(),
         access: Some(access),
-        idempotency: None,
-        record_unchanged: false,
-        answer: Answer::empty(),
-        lineage: Lineage::default(),
-        insists: false,
+        ..Append::check(stream, version)
     };
     assert!(matches!(store.append_and_wait(append).await, Outcome::Committed(_)));
 }

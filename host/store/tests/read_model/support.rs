@@ -5,11 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cairn_model::manifest::{AccessMode, Column, ColumnType, Index, OnFailure, Projection, Statement, Table};
 use cairn_model::row::Rows;
-use cairn_model::{Call, Change, Lineage, NewEvent, Principal, StreamKey, Value};
+use cairn_model::{Call, Change, NewEvent, Principal, StreamKey, Value};
 use cairn_servers::Postgres;
-use cairn_store::{
-    Answer, Append, ClaimChanges, Options, Outcome, PostgresOptions, ReadError, ReadModel, Store,
-};
+use cairn_store::{Append, Options, Outcome, PostgresOptions, ReadError, ReadModel, Store};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -88,18 +86,12 @@ impl Place {
 pub async fn fill_log(store: &Store, events: u64) {
     for number in 0..events {
         let append = Append {
-            stream: StreamKey::new("default", "file", Uuid::from_u128(u128::from(number) + 1_000_000)),
-            expected: 0,
             events: vec![NewEvent { event_type: "Made".into(), schema_version: 1, data: "{}".to_owned() }],
             metadata: "{}".to_owned(),
-            reads: Vec::new(),
-            claims: ClaimChanges::default(),
-            access: None,
-            idempotency: None,
-            record_unchanged: false,
-            answer: Answer::empty(),
-            lineage: Lineage::default(),
-            insists: false,
+            ..Append::check(
+                StreamKey::new("default", "file", Uuid::from_u128(u128::from(number) + 1_000_000)),
+                0,
+            )
         };
         assert!(matches!(store.append_and_wait(append).await, Outcome::Committed(_)));
     }

@@ -53,7 +53,7 @@ impl Host {
         Ok(())
     }
 
-    /// Lets queries read another instance. The views in `public` go with it.
+    /// Lets queries read another instance. The views in `public` are moved after it.
     pub(crate) async fn switch(&self, switch: &Switch<'_>, fence: &Fence) -> Result<bool, Error> {
         let (old, new) =
             (Compiled::new(switch.projection, switch.from)?, Compiled::new(switch.projection, switch.to)?);
